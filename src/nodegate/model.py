@@ -81,11 +81,13 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A node's HTTP response: status, whole body, and the time from request to last byte."""
+    """A node's HTTP response: status, whole body, and the time from request to last byte. `location` is
+    where a redirect points to; it is never followed."""
 
     status: int
     body: bytes
     duration: Seconds
+    location: str | None = None
 
 
 class FailureKind(StrEnum):
@@ -195,7 +197,9 @@ class Verdict:
 
     `since` is when `status` was taken on. `reasons` is empty only for a node that is up. `lag` is the
     distance in heights behind what a quorum of the pool supports. `streak` counts consecutive
-    observations that contradict `status`; `height_at` is when `height` was first seen.
+    observations that contradict `status`, `failures` consecutive ones that ask for down; `height_at` is when
+    `height` was first seen. `rules` names what speaks against the node now: rules of `nodegate.health`
+    ("lag", "chain", …), or the FailureKind of a probe without a reading.
     """
 
     node_id: str
@@ -211,12 +215,15 @@ class Verdict:
     observed_at: Instant | None = None
     streak: int = 0
     height_at: Instant | None = None
+    failures: int = 0
+    rules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolView:
     """What a pool's nodes together support: the quorum height, when it was reached, the usual time
-    between two heights (None until learned), and how many nodes had a vote."""
+    between two heights (None until learned) and from how many advances it was learned, and how many nodes
+    had a vote."""
 
     pool: str
     height: int | None = None
@@ -224,6 +231,7 @@ class PoolView:
     step: Seconds | None = None
     voters: int = 0
     chain: str | None = None
+    advances: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,13 +304,15 @@ class ChangeKind(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """One change, with the reason in words. `server` is the wanted server (for `delete` the running one);
-    `map_name` and `entries` (the whole wanted map) are set for `set map` only."""
+    `map_name` and `entries` (the whole wanted map) are set for `set map` only, `skeleton` (the wanted one)
+    for `reload` only."""
 
     kind: ChangeKind
     why: str
     server: Server | None = None
     map_name: str | None = None
     entries: Mapping[str, str] | None = None
+    skeleton: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

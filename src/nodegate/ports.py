@@ -78,6 +78,15 @@ class Registry(Protocol):
 class Driver(Protocol):
     """The data plane: what runs, and how to change it."""
 
+    async def ensure(self) -> str | None:
+        """Make sure that HAProxy runs: adopt the one that does, else start it with the servers it had.
+
+        Returns what was done in one sentence, None when nothing had to be. Raises Unavailable when HAProxy
+        hangs or does not come up, Conflict when an address is taken, Unsafe when it cannot take its
+        configuration.
+        """
+        ...
+
     async def running(self) -> Running:
         """What HAProxy does now, read from HAProxy itself. Raises Unavailable when it does not answer."""
         ...

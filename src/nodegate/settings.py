@@ -5,15 +5,20 @@ Unknown keys are faults. Cross-field rules live here too, so that a document whi
 
 from __future__ import annotations
 
+import copy
+import ipaddress
+import os
 import re
-from collections.abc import Mapping
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from nodegate.documents import Document, KeyPath, faults_of, load
+from nodegate.documents import Document, KeyPath, dotted, faults_of, load
 from nodegate.errors import BadDocument, Fault
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -27,18 +32,45 @@ def checked_name(text: str) -> str:
     return text
 
 
+def checked_host_or_ip(text: str) -> str:
+    """A host name, an IPv4 address, or an IPv6 address without brackets, lower-cased.
+
+    Strict because hosts end up in HAProxy's configuration and in its runtime commands.
+    """
+    name = text.lower()
+    if ":" in name or re.fullmatch(r"[0-9.]+", name):
+        try:
+            address = ipaddress.ip_address(name)
+        except ValueError as error:
+            raise ValueError(f"{text!r} is not an IP address") from error
+        if getattr(address, "scope_id", None) is not None:
+            raise ValueError(
+                f"{text!r} has a zone; an address that only counts on one link is of no use here"
+            )
+        return name
+    if len(name) > 253 or not re.fullmatch(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?\.?", name):
+        raise ValueError(f"{text!r} is not a host name; write names of other scripts in their xn-- form")
+    return name
+
+
 def checked_address(text: str) -> str:
     """`HOST:PORT` with an IPv4 address, a name, or an IPv6 address in brackets; `*` is all addresses."""
     host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
+    if not colon or not host or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65536:
         raise ValueError(f"{text!r} is not HOST:PORT with a port from 1 to 65535")
-    if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise ValueError(f"write the IPv6 address in brackets: [{host}]:{port}")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if (":" in host) != bracketed:
+        raise ValueError(
+            f"{text!r}: write IPv6 addresses, and only them, in brackets, such as [2001:db8::1]:443"
+        )
+    if host != "*":
+        checked_host_or_ip(host[1:-1] if bracketed else host)
     return text
 
 
 def checked_url(text: str) -> str:
-    """An absolute http or https URL without credentials, query or fragment; no trailing slash is kept."""
+    """An absolute http or https URL without credentials, query or fragment. Scheme and host are
+    lower-cased, no trailing slash is kept."""
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -46,9 +78,16 @@ def checked_url(text: str) -> str:
         raise ValueError(f"{text!r} is not a URL: {error}") from error
     if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
         raise ValueError(f"{text!r} is not a URL such as http://192.0.2.1:14265")
-    if parts.username is not None or parts.query or parts.fragment or re.search(r"[\s\"'\\]", text):
-        raise ValueError(f"{text!r} must have no user name, query, fragment, space or quote")
-    return text.rstrip("/")
+    if not re.fullmatch(r"[^?#@\"'\\\s]*", text) or not text.isascii() or not text.isprintable():
+        raise ValueError(
+            f"{text!r} must have no user name, query, fragment, space, quote or character beyond ASCII"
+        )
+    host = checked_host_or_ip(parts.hostname)
+    place = f"[{host}]" if ":" in host else host
+    written = parts.netloc.lower()
+    if not written.startswith(place) or not re.fullmatch(r"(:[0-9]*)?", written[len(place) :]):
+        raise ValueError(f"{text!r} is not a URL such as http://192.0.2.1:14265")
+    return f"{parts.scheme}://{place}{'' if port is None else f':{port}'}{parts.path}".rstrip("/")
 
 
 def checked_path(text: str) -> str:
@@ -76,7 +115,7 @@ Header = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]*$")]
 class Section(BaseModel):
     """A table of the document: frozen, and strict about unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class GatewaySettings(Section):
@@ -147,7 +186,7 @@ class ProbeSettings(Section):
         120.0, ge=0, description="seconds a node has been failing before it is asked less often"
     )
     backoff_max: float = Field(
-        60.0,
+        30.0,
         ge=0.1,
         description="longest interval in seconds for the long dead; how long a healed node may have to wait",
     )
@@ -225,7 +264,12 @@ class PoolSettings(Section):
         description="seconds a node may be silent before the request goes to another one or ends in 504",
     )
     queue_timeout: float = Field(5.0, gt=0, le=600, description="seconds a request waits for a free node")
-    tunnel_timeout: float = Field(3600.0, gt=0, description="seconds a WebSocket may be silent")
+    tunnel_timeout: float = Field(
+        3600.0,
+        gt=0,
+        le=2_000_000,
+        description="seconds a WebSocket may be silent; HAProxy's timers end at 24 days",
+    )
     retries: int = Field(3, ge=0, le=10, description="further tries of an idempotent request")
     tls_ca: Path | None = Field(
         None, description="PEM file of the authorities that sign the nodes' certificates; None: the system's"
@@ -297,77 +341,186 @@ def default_id(url: str) -> str:
 def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     """The settings of the file at `path` (None: the defaults) with NODEGATE_* of `environ` on top.
 
-    `NODEGATE_PROBE__INTERVAL=5` sets `probe.interval`. Raises BadDocument with every fault.
+    `NODEGATE_PROBE__INTERVAL=5` sets `probe.interval`, `NODEGATE_POOLS__MAIN__RETRIES=1` that of the pool
+    `main`; lists are written with commas. Paths in the file are relative to the file, those in variables
+    to the working directory. Raises BadDocument with every fault; the files that are named are tried too.
     """
     document = load(path) if path is not None else Document(file="defaults", data={}, lines={})
-    data, variables = _overlay(document.data, environ)
+    base = path.absolute().parent if path is not None else Path.cwd()
+    variables = _variables(environ)
+    data = _overlaid(_resolved(document.data, base), variables, environ)
+    merged = replace(document, data=data)
     try:
         settings = Settings.model_validate(data)
     except ValidationError as error:
-        raise BadDocument([_named(fault, variables) for fault in faults_of(error, document)]) from error
-    if faults := _cross_faults(settings, document):
-        raise BadDocument(faults)
+        faults = faults_of(error, merged, Settings)
+        raise BadDocument([_named(fault, document, variables) for fault in faults]) from error
+    if faults := [*_cross_faults(settings, merged), *file_faults(settings, merged)]:
+        raise BadDocument([_named(fault, document, variables) for fault in faults])
     return settings
 
 
-def _overlay(data: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """`data` with the variables laid over it, and which variable set which dotted key."""
-    merged: dict[str, Any] = {
-        key: dict(value) if isinstance(value, dict) else value for key, value in data.items()
+_LISTS = frozenset({"listen", "hosts", "paths"})
+_FILES = frozenset({"tls_certificate", "tls_ca", "haproxy"})
+
+
+def _variables(environ: Mapping[str, str]) -> dict[tuple[str, ...], str]:
+    """The key path that each variable with a `__` in its name sets, and that name."""
+    return {
+        tuple(name.removeprefix("NODEGATE_").lower().split("__")): name
+        for name in sorted(environ)
+        if name.startswith("NODEGATE_") and "__" in name
     }
-    variables: dict[str, str] = {}
-    for name, value in environ.items():
-        section, separator, key = name.removeprefix("NODEGATE_").lower().partition("__")
-        if not name.startswith("NODEGATE_") or not separator:
-            continue
-        table = merged.setdefault(section, {})
+
+
+def _resolved(data: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    """A copy of `data` in which the names of files are absolute, as seen from `base`."""
+    resolved = copy.deepcopy(dict(data))
+    pools = resolved.get("pools")
+    for table in (resolved.get("gateway"), *(pools.values() if isinstance(pools, dict) else ())):
+        for key in _FILES & table.keys() if isinstance(table, dict) else ():
+            if isinstance(table[key], str):
+                table[key] = str(base / os.path.expanduser(table[key]))
+    return resolved
+
+
+def _overlaid(
+    data: dict[str, Any], variables: Mapping[tuple[str, ...], str], environ: Mapping[str, str]
+) -> dict[str, Any]:
+    """`data` with the variables laid over it. Raises BadDocument for those that lead to no table."""
+    faults = []
+    for (*above, key), name in variables.items():
+        table: Any = data
+        for part in above:
+            table = table.setdefault(part, {}) if isinstance(table, dict) else None
         if isinstance(table, dict):
-            table[key] = value.split(",") if (section, key) == ("gateway", "listen") else value
-            variables[f"{section}.{key}"] = name
-    return merged, variables
+            table[key] = _variable_value(key, environ[name])
+        else:
+            faults.append(
+                _variable_fault(name, f"{dotted(above)} is not a table that a variable can reach into")
+            )
+    if faults:
+        raise BadDocument(faults)
+    return data
 
 
-def _named(fault: Fault, variables: Mapping[str, str]) -> Fault:
-    variable = variables.get(fault.key)
-    return fault if variable is None else Fault(file=variable, line=None, key="", message=fault.message)
+def _variable_value(key: str, text: str) -> object:
+    if key in _LISTS:
+        return [item.strip() for item in text.split(",") if item.strip()]
+    if key in _FILES:
+        return os.path.abspath(os.path.expanduser(text)) if text else None
+    return text
+
+
+def _variable_fault(name: str, message: str) -> Fault:
+    return Fault(file=name, line=None, key="", message=message)
+
+
+def _named(fault: Fault, document: Document, variables: Mapping[tuple[str, ...], str]) -> Fault:
+    """`fault` as one of the variable that set the value, if one did."""
+    written = {dotted(key) for key in document.lines}
+    for path, name in variables.items():
+        key = dotted(path)
+        inside = fault.key == key or fault.key.startswith((f"{key}.", f"{key}["))
+        around = key.startswith(f"{fault.key}.") and fault.key not in written
+        if inside or around:
+            return _variable_fault(name, f"{fault.key}: {fault.message}")
+    return fault
 
 
 def _cross_faults(settings: Settings, document: Document) -> list[Fault]:
     """What single fields cannot show: names taken twice, routes claimed twice, kinds that mix."""
+    return [*_node_faults(settings, document), *_route_faults(settings, document)]
+
+
+def _node_faults(settings: Settings, document: Document) -> list[Fault]:
     faults: list[Fault] = []
     seen: dict[str, int] = {}
     kinds: dict[str, str] = {name: pool.kind for name, pool in settings.pools.items() if pool.kind}
     for number, node in enumerate(settings.nodes):
         key: KeyPath = ("nodes", number)
-        if node.node_id in seen:
-            other = document.line_of(("nodes", seen[node.node_id]))
-            faults.append(
-                document.fault((*key, "id"), f"the id {node.node_id!r} is taken by the node in line {other}")
-            )
-        seen.setdefault(node.node_id, number)
+        other = seen.setdefault(node.node_id, number)
+        if other != number:
+            line = document.line_of(("nodes", other))
+            words = f"the id {node.node_id!r} is taken by the node in line {line}"
+            faults.append(document.fault((*key, "id"), words))
         kind = kinds.setdefault(node.pool, node.kind)
         if kind != node.kind:
-            faults.append(
-                document.fault(
-                    (*key, "pool"), f"pool {node.pool!r} holds {kind} nodes, this one is {node.kind}"
-                )
-            )
+            words = f"pool {node.pool!r} holds {kind} nodes, this one is {node.kind}"
+            faults.append(document.fault((*key, "kind"), words))
         if (path := urlsplit(node.url).path) != settings.pool(node.pool).upstream_path:
-            faults.append(
-                document.fault(
-                    (*key, "url"),
-                    f"path {path or '/'!r} differs from pools.{node.pool}.upstream_path; all nodes of a pool have one path",
-                )
-            )
-    claims: dict[str, str] = {}
-    for name, pool in settings.pools.items():
-        for route in routes_of(name, pool):
-            owner = claims.setdefault(route, name)
-            if owner != name:
-                faults.append(
-                    document.fault(("pools", name), f"the route {route!r} already leads to pool {owner!r}")
-                )
+            words = f"path {path or '/'!r} differs from pools.{node.pool}.upstream_path; all nodes of a pool have one path"
+            faults.append(document.fault((*key, "url"), words))
     return faults
+
+
+def _route_faults(settings: Settings, document: Document) -> list[Fault]:
+    """Routes with two owners, also by the defaults of pools that only nodes name."""
+    places: dict[str, KeyPath] = {name: ("pools", name) for name in settings.pools}
+    for number, node in enumerate(settings.nodes):
+        places.setdefault(node.pool, ("nodes", number, "pool"))
+    owners: dict[str, str] = {}
+    faults: list[Fault] = []
+    for name, place in places.items():
+        for route in routes_of(name, settings.pool(name)):
+            owner = owners.setdefault(route, name)
+            if owner != name:
+                faults.append(document.fault(place, f"the route {route!r} already leads to pool {owner!r}"))
+    return faults
+
+
+def file_faults(settings: Settings, document: Document) -> list[Fault]:
+    """What is wrong with the files that the settings name, tried as they will be used."""
+    named: list[tuple[KeyPath, Path | None, Callable[[Path], str | None]]] = [
+        (("gateway", "tls_certificate"), settings.gateway.tls_certificate, _certificate_fault),
+        (("gateway", "haproxy"), settings.gateway.haproxy, _program_fault),
+        *(
+            (("pools", name, "tls_ca"), pool.tls_ca, _authorities_fault)
+            for name, pool in settings.pools.items()
+        ),
+    ]
+    return [
+        document.fault(key, f"{path}: {words}")
+        for key, path, check in named
+        if path is not None and (words := check(path)) is not None
+    ]
+
+
+def _certificate_fault(path: Path) -> str | None:
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    for label, what in ((b"BEGIN CERTIFICATE-----", "certificate"), (b"PRIVATE KEY-----", "private key")):
+        if label not in text:
+            return f"no {what} in it; it must hold the certificate chain and the private key, in PEM"
+    if b"-----BEGIN ENCRYPTED" in text or b"Proc-Type: 4,ENCRYPTED" in text:
+        return "its private key is encrypted, and HAProxy cannot ask for the password"
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(path)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            return "its private key does not belong to its first certificate"
+        return f"its certificate or its private key is damaged ({error.reason or error})"
+    return None
+
+
+def _authorities_fault(path: Path) -> str | None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except ssl.SSLError as error:
+        return f"no usable certificate in it ({error.reason or error})"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return None
+
+
+def _program_fault(path: Path) -> str | None:
+    if not path.exists():
+        return "does not exist"
+    if not path.is_file() or not os.access(path, os.X_OK):
+        return "is no program that this user may run"
+    return None
 
 
 def routes_of(name: str, pool: PoolSettings) -> tuple[str, ...]:
