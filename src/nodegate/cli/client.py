@@ -1,0 +1,174 @@
+"""The admin API from the command line's side: typed answers, and its errors as nodegate's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from nodegate.cli.target import Target
+from nodegate.errors import (
+    BadDocument,
+    Conflict,
+    Fault,
+    Malformed,
+    NodegateError,
+    NotFound,
+    Refused,
+    Unavailable,
+    Unsafe,
+)
+from nodegate.views import NodeDetail, NodesDocument, PlanDocument, StatusDocument
+
+M = TypeVar("M", bound=BaseModel)
+
+TIMEOUT = 15.0
+"""Seconds for one request: a list of 10,000 nodes takes well under one."""
+
+CLASSES: Mapping[int, type[NodegateError]] = {
+    401: Refused,
+    403: Refused,
+    404: NotFound,
+    409: Conflict,
+    412: Conflict,
+    421: Refused,
+    422: Unsafe,
+    503: Unavailable,
+}
+"""Status → error. A 422 with faults is a BadDocument."""
+
+
+class AdminClient:
+    """Speaks to one daemon; use it in a `with` block.
+
+    All methods raise Unavailable when the daemon cannot be reached, Malformed when something else answers,
+    and else the error that the daemon names.
+    """
+
+    def __init__(self, target: Target, *, timeout: float = TIMEOUT) -> None:
+        self.url = target.url
+        self._timeout = timeout
+        self._http = httpx.Client(
+            base_url=target.url,
+            headers={"Authorization": f"Bearer {target.token}"},
+            timeout=timeout,
+            trust_env=False,  # a proxy of the environment must neither see the token nor miss the loopback
+        )
+
+    def __enter__(self) -> AdminClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def nodes(
+        self, *, pool: str | None = None, kind: str | None = None, status: str | None = None
+    ) -> NodesDocument:
+        """All nodes that pass the filters."""
+        filters = {"pool": pool, "kind": kind, "status": status}
+        query = {name: value for name, value in filters.items() if value is not None}
+        return self._get(NodesDocument, "/api/v1/nodes", query)
+
+    def node(self, node_id: str) -> NodeDetail:
+        """One node. Raises NotFound."""
+        return self._get(NodeDetail, _path(node_id))
+
+    def add(self, document: Mapping[str, Any], *, wait: float | None = None) -> NodeDetail:
+        """Declare a node; `wait` as in the API. Raises Conflict for a taken id, BadDocument."""
+        response = self._send("POST", "/api/v1/nodes", document, _query(wait=wait))
+        return self._parsed(NodeDetail, response)
+
+    def revise(
+        self,
+        node_id: str,
+        changes: Mapping[str, Any],
+        *,
+        version: int | None = None,
+        wait: float | None = None,
+    ) -> NodeDetail:
+        """Change some fields of a node; with `version` only if its record still has it."""
+        headers = {} if version is None else {"If-Match": f'"{version}"'}
+        response = self._send("PATCH", _path(node_id), changes, _query(wait=wait), headers)
+        return self._parsed(NodeDetail, response)
+
+    def remove(self, node_id: str, *, now: bool = False) -> None:
+        """Drain, then forget; with `now` forget at once."""
+        self._send("DELETE", _path(node_id), None, {"now": "true"} if now else {})
+
+    def plan(self) -> PlanDocument:
+        """The latest plan."""
+        return self._get(PlanDocument, "/api/v1/plan")
+
+    def status(self) -> StatusDocument:
+        """The daemon in one look."""
+        return self._get(StatusDocument, "/api/v1/status")
+
+    def _get(self, model: type[M], path: str, query: Mapping[str, str] | None = None) -> M:
+        return self._parsed(model, self._send("GET", path, None, query or {}))
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        document: Mapping[str, Any] | None,
+        query: Mapping[str, str],
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        try:
+            response = self._http.request(method, path, json=document, params=query, headers=headers)
+        except httpx.TimeoutException as error:
+            raise Unavailable(f"nodegate at {self.url} did not answer within {self._timeout:g} s") from error
+        except httpx.ConnectError as error:
+            raise Unavailable(
+                f"no nodegate answers at {self.url} ({error}); start it with `nodegate up`, "
+                "or name another with --state DIR or --admin URL"
+            ) from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Unavailable(f"the connection to nodegate at {self.url} failed: {error}") from error
+        if response.status_code >= 300:
+            raise self._failure(response)
+        return response
+
+    def _parsed(self, model: type[M], response: httpx.Response) -> M:
+        try:
+            return model.model_validate_json(response.content)
+        except ValidationError as error:
+            raise self._stranger(response) from error
+
+    def _failure(self, response: httpx.Response) -> NodegateError:
+        try:
+            error = response.json()["error"]
+            message, faults = str(error["message"]), list(error["faults"])
+            if response.status_code == 422 and faults:
+                return BadDocument(_fault(item) for item in faults)
+        except (ValueError, KeyError, TypeError):
+            return self._stranger(response)
+        if response.status_code == 401:
+            message = (
+                f"nodegate at {self.url} does not take this token; `nodegate token` prints the right one"
+            )
+        return CLASSES.get(response.status_code, NodegateError)(message)
+
+    def _stranger(self, response: httpx.Response) -> Malformed:
+        return Malformed(
+            f"what answers at {self.url} does not speak nodegate's API "
+            f"({response.request.method} {response.request.url.path}: status {response.status_code})"
+        )
+
+
+def _fault(item: Mapping[str, Any]) -> Fault:
+    return Fault(file="not accepted", line=None, key=str(item["key"]), message=str(item["message"]))
+
+
+def _path(node_id: str) -> str:
+    return f"/api/v1/nodes/{quote(node_id, safe='')}"
+
+
+def _query(*, wait: float | None) -> dict[str, str]:
+    return {} if wait is None else {"wait": f"{wait:g}"}

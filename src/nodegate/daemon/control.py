@@ -1,0 +1,261 @@
+"""The pass: from what is known to what HAProxy does, level-triggered and idempotent.
+
+Each pass starts again from all facts: it judges the latest observations, reads from HAProxy what runs,
+computes what is wanted, lets safety withhold what would endanger service, applies the rest, and publishes
+one Snapshot. A pass that fails changes nothing that the next one does not find again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from nodegate.errors import NodegateError, NotFound, Unavailable
+from nodegate.health import criteria_of, judge
+from nodegate.model import (
+    Criteria,
+    Failure,
+    Intent,
+    Inventory,
+    Observation,
+    Routing,
+    Running,
+    Seconds,
+    Snapshot,
+    Source,
+    Status,
+)
+from nodegate.ports import Adapter, Clock, Driver, Registry
+from nodegate.probe.exchange import Upstream
+from nodegate.probe.worker import Prober
+from nodegate.routing.diff import applied, diff
+from nodegate.routing.plan import desired
+from nodegate.routing.safety import withhold_unsafe
+from nodegate.settings import Settings
+from nodegate.telemetry import Event, Telemetry, record, say_pass
+
+log = logging.getLogger("nodegate.daemon")
+
+PASS_EVERY = 1.0
+"""Seconds between passes when nothing happens: HAProxy's own view (a server it took out) is read that often."""
+REST = 3.0
+"""A pass rests at least this many times its own duration, so that a fleet of thousands that changes all the
+time costs a quarter of a core at most."""
+SHORTEST_REST = 0.05
+REREAD_EVERY = 5.0
+"""Seconds between reads of an unchanged registry: they prove that it is still readable."""
+RETRY_REGISTRY = 1.0
+
+Gateway = Callable[[Mapping[str, str]], Routing]
+"""The shape of the gateway for given pools (name → kind): a routing with skeleton and maps, no servers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a pass works with; chosen in `nodegate.wiring`."""
+
+    settings: Settings
+    adapters: Mapping[str, Adapter]
+    registry: Registry
+    driver: Driver
+    gateway: Gateway
+    upstreams: Mapping[str, Upstream]
+    clock: Clock
+    telemetry: Telemetry
+
+
+class Control:
+    """Owns the daemon's knowledge; everyone else reads `snapshot`."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._wake = asyncio.Event()
+        self._outcomes: dict[str, bool] = {}
+        self._kinds: dict[str, str] = {}
+        self._started_at = parts.clock.now()
+        self.prober = Prober(
+            parts.adapters, parts.settings.probe, parts.clock, self._observed, upstreams=parts.upstreams
+        )
+        self.snapshot = self._told = Snapshot(at=self._started_at, started_at=self._started_at)
+
+    def wake(self) -> None:
+        """Ask for a pass now: something changed that should not wait for the next regular one."""
+        self._wake.set()
+
+    async def read_registry(self) -> None:
+        """The first read, before anything starts. Raises as `Registry.read`: who starts should see it."""
+        self._registry_read(await self._parts.registry.read())
+
+    def shape(self) -> Routing:
+        """The gateway's shape for the pools that are known now."""
+        inventory = self.snapshot.inventory or Inventory(nodes=(), index=0, read_at=self._started_at)
+        return self._parts.gateway(pools_of(self._parts.settings, inventory))
+
+    async def watch_registry(self) -> None:
+        """Keep the inventory current, for ever. A registry that fails leaves the last inventory in force."""
+        registry = self._parts.registry
+        while True:
+            try:
+                inventory = await registry.read()
+            except NodegateError as error:
+                self._registry_lost(error)
+                await asyncio.sleep(RETRY_REGISTRY)
+                continue
+            self._registry_read(inventory)
+            try:
+                await asyncio.wait_for(registry.changed(inventory.index), REREAD_EVERY)
+            except TimeoutError:
+                continue
+            except NodegateError as error:
+                self._registry_lost(error)
+                await asyncio.sleep(RETRY_REGISTRY)
+
+    async def pass_forever(self) -> None:
+        """One pass after the other, for ever: at once after a change, else every `PASS_EVERY` seconds."""
+        while True:
+            self._wake.clear()
+            await self.one_pass()
+            await asyncio.sleep(max(SHORTEST_REST, REST * self.snapshot.pass_duration))
+            try:
+                await asyncio.wait_for(self._wake.wait(), PASS_EVERY)
+            except TimeoutError:
+                continue
+
+    async def one_pass(self) -> None:
+        """Judge, plan, apply, publish. Failures of HAProxy end up in the snapshot, not in an exception."""
+        inventory = self.snapshot.inventory
+        if inventory is None:
+            self._tell()
+            return
+        clock, before = self._parts.clock, self.snapshot
+        now = clock.now()
+        observations = dict(self.prober.observations)
+        judgement = judge(
+            inventory, observations, before.judgement, now,
+            criteria=self._criteria(inventory), settings=self._parts.settings.health,
+        )  # fmt: skip
+        known = replace(before, judgement=judgement, observations=observations, at=now)
+        try:
+            after = await self._act(known, inventory)
+        except NodegateError as error:
+            after = replace(known, haproxy_error=str(error))
+        duration = Seconds(clock.now() - now)
+        self.snapshot = replace(
+            after, passes=before.passes + 1, pass_duration=duration, registry_error=self.snapshot.registry_error,
+            inventory=self.snapshot.inventory,
+            ready=before.ready or (after.haproxy_error is None and self._all_asked(after, inventory)),
+        )  # fmt: skip
+        self._parts.telemetry.probes_in_flight(self.prober.stats().in_flight)
+        for lateness in self.prober.take_lateness():
+            self._parts.telemetry.probe_started(lateness)
+        self._parts.telemetry.passed(self._told, self.snapshot)
+        self._tell()
+        if after.plan.changes != before.plan.changes:
+            self.wake()  # the next pass reads what has become of them; somebody may be waiting to see it
+
+    def _tell(self) -> None:
+        say_pass(self._told, self.snapshot)
+        self._told = self.snapshot
+
+    async def _act(self, known: Snapshot, inventory: Inventory) -> Snapshot:
+        """The half of a pass that speaks to HAProxy. Raises NodegateError when HAProxy cannot be reached."""
+        driver, settings = self._parts.driver, self._parts.settings
+        running = await self._running()
+        for (_, name), server in running.routing.servers.items():
+            if server.marked_down:
+                self.prober.probe_soon(name)
+        shape = self.shape()
+        wanted = desired(
+            inventory,
+            known.judgement,
+            running.routing,
+            settings=settings,
+            skeleton=shape.skeleton,
+            maps=shape.maps,
+        )
+        plan = withhold_unsafe(
+            diff(running.routing, wanted), running.routing, inventory, known.judgement, known.at,
+            settings=settings.safety,
+        )  # fmt: skip
+        refused = await driver.apply(plan, applied(running.routing, plan.changes))
+        if self.snapshot.registry_error is None:
+            await self._forget_removed(inventory, running, wanted)
+        return replace(known, plan=plan, running=running, refused=refused, haproxy_error=None)
+
+    async def _running(self) -> Running:
+        """What HAProxy does; one that died is started again first."""
+        try:
+            return await self._parts.driver.running()
+        except Unavailable:
+            if said := await self._parts.driver.ensure():
+                record(log, logging.WARNING, Event.HAPROXY, said)
+            return await self._parts.driver.running()
+
+    async def _forget_removed(self, inventory: Inventory, running: Running, wanted: Routing) -> None:
+        """Delete the records of nodes that were to be removed and that serve nothing any more."""
+        serving = {name for _, name in running.routing.servers} | {name for _, name in wanted.servers}
+        for node in inventory.nodes:
+            if node.intent is Intent.REMOVE and node.id not in serving and node.source is Source.REGISTRY:
+                try:
+                    await self._parts.registry.delete(node.id, node.version)
+                except NotFound:
+                    continue
+                except NodegateError as error:
+                    log.info("%s cannot be forgotten yet: %s", node.id, error)
+                else:
+                    log.info("%s is removed", node.id)
+
+    def _criteria(self, inventory: Inventory) -> dict[str, Criteria]:
+        settings, adapters = self._parts.settings, self._parts.adapters
+        return {
+            pool: criteria_of(adapters[kind].criteria, settings.pool(pool))
+            for pool, kind in pools_of(settings, inventory).items()
+            if kind in adapters
+        }
+
+    def _registry_read(self, inventory: Inventory) -> None:
+        before = self.snapshot
+        for fault in inventory.faults:
+            if before.inventory is None or fault not in before.inventory.faults:
+                log.warning("registry: %s", fault)
+        changed = before.inventory is None or before.inventory.nodes != inventory.nodes
+        self.snapshot = replace(before, inventory=inventory, registry_error=None)
+        if changed:
+            self.prober.update(inventory)
+            self._kinds = {node.id: node.kind for node in inventory.nodes}
+            self._outcomes = {name: good for name, good in self._outcomes.items() if name in self._kinds}
+            self.wake()
+
+    def _registry_lost(self, error: NodegateError) -> None:
+        self.snapshot = replace(self.snapshot, registry_error=str(error))
+
+    def _observed(self, observation: Observation) -> None:
+        """Wake the pass when a node's answer turns from good to bad or back; the rest can wait for it."""
+        self._parts.telemetry.observed(observation, self._kinds.get(observation.node_id, "unknown"))
+        good = not isinstance(observation.outcome, Failure)
+        if self._outcomes.get(observation.node_id) is not good:
+            self._outcomes[observation.node_id] = good
+            self.wake()
+        elif not good or self._status_of(observation.node_id) is not Status.UP:
+            self.wake()
+
+    def _status_of(self, node_id: str) -> Status | None:
+        verdict = self.snapshot.judgement.verdicts.get(node_id)
+        return verdict.status if verdict is not None else None
+
+    def _all_asked(self, snapshot: Snapshot, inventory: Inventory) -> bool:
+        """Whether the first round of probes is over, so that "no healthy node" is knowledge, not ignorance."""
+        probe = self._parts.settings.probe
+        patience = self._started_at + probe.interval + probe.timeout
+        return snapshot.at > patience or all(node.id in snapshot.observations for node in inventory.nodes)
+
+
+def pools_of(settings: Settings, inventory: Inventory) -> dict[str, str]:
+    """All pools and their kinds: the declared ones, those that nodes name, and always `main`."""
+    pools = {name: pool.kind for name, pool in settings.pools.items()}
+    for node in inventory.nodes:
+        if pools.get(node.pool) is None:
+            pools[node.pool] = node.kind
+    return {"main": "http"} | {name: kind or "http" for name, kind in pools.items()}
