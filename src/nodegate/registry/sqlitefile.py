@@ -1,0 +1,219 @@
+"""The embedded registry's file: made once and whole, opened with care, its failures told in words.
+
+Everything here runs on one thread. The rules, all of them so that a broken file is never an empty one:
+
+- The file is made only if there is none at the first use, and in one step: a file that is there has all
+  its tables. An empty file, or none where there was one, is damage.
+- Every commit is moved into the file at once. So the one file is always whole, a copy of it is a backup,
+  and damage from outside is seen at the next use instead of being hidden by a cache.
+- A file that something else has changed, replaced or removed is opened and checked anew. So a healed one
+  works again without a restart.
+- Nothing is ever deleted or made again by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from nodegate.errors import Unavailable
+
+T = TypeVar("T")
+
+SCHEMA = 1
+APPLICATION = 0x6E6F6467  # "nodg", in the file's header: tells `file` and us whose it is
+
+BUSY = 2.0
+"""Seconds to wait for another process's lock. A write of ours holds it for milliseconds."""
+
+_TABLES = """
+    BEGIN;
+    CREATE TABLE state (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        latest INTEGER NOT NULL CHECK (typeof(latest) = 'integer')
+    );
+    INSERT INTO state VALUES (1, 0);
+    CREATE TABLE nodes (
+        id TEXT NOT NULL PRIMARY KEY,
+        version INTEGER NOT NULL CHECK (typeof(version) = 'integer'),
+        record TEXT NOT NULL
+    ) WITHOUT ROWID;
+    COMMIT;
+"""
+
+_Mark = tuple[int, int, int, int]
+
+
+class DatabaseFile:
+    """The SQLite file at `path`. All methods raise Unavailable, with what to do, when it cannot be used."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db: sqlite3.Connection | None = None
+        self._mark: _Mark | None = None  # the file as we left it
+        self._commits = 0  # what SQLite counts up when another connection commits
+        self._seen = False
+
+    def transact(self, work: Callable[[sqlite3.Connection], T], *, write: bool = False) -> T:
+        """The result of `work` in one transaction; what it raises rolls back and goes on."""
+        try:
+            db = self._open()
+            db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+            try:
+                result = work(db)
+                db.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    db.execute("ROLLBACK")
+                raise
+            if write:
+                self._settle(db)
+        except sqlite3.Error as error:
+            if _code(error) not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+                self.close()
+            raise Unavailable(_words(self._path, error)) from error
+        except OSError as error:
+            self.close()
+            raise Unavailable(f"registry {self._path}: {error.strerror}; check its directory") from error
+        return result
+
+    def close(self) -> None:
+        """Close the connection, if there is one; the next use opens the file again."""
+        if self._db is not None:
+            with suppress(sqlite3.Error):
+                self._db.close()
+        self._db = None
+
+    def _open(self) -> sqlite3.Connection:
+        mark = self._look()
+        as_left = mark is not None and mark == self._mark
+        if self._db is not None and as_left and _commits(self._db) == self._commits:
+            return self._db
+        self.close()
+        if mark is None:
+            if self._seen:
+                raise Unavailable(
+                    f"registry {self._path} is gone; put it back, or restart nodegate to begin with an empty one"
+                )
+            self._create()
+        self._db = self._connect()
+        self._commits = _commits(self._db)
+        self._seen = True
+        self._mark = self._look()
+        return self._db
+
+    def _look(self) -> _Mark | None:
+        """What changes when another writes, replaces or removes the file. (It must not be opened for that:
+        closing it again would drop the locks that SQLite holds on it in this process.)"""
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+    def _create(self) -> None:
+        """Make the file, mode 0600, in one step; if another process was quicker, its file is the one."""
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryDirectory(dir=self._path.parent, prefix=f".{self._path.name}-") as directory:
+            draft = Path(directory) / "draft"
+            os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+            db = sqlite3.connect(draft, isolation_level=None)
+            try:
+                db.execute("PRAGMA journal_mode = WAL")
+                db.execute(f"PRAGMA application_id = {APPLICATION}")
+                db.execute(f"PRAGMA user_version = {SCHEMA}")
+                db.executescript(_TABLES)
+            finally:
+                db.close()
+            with suppress(FileExistsError):
+                os.link(draft, self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)  # or a power cut may take the name of the file away again
+        finally:
+            os.close(folder)
+
+    def _connect(self) -> sqlite3.Connection:
+        """A connection to a file that is whole and ours. `mode=rw`: SQLite must not make one."""
+        db = sqlite3.connect(f"{self._path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=BUSY)
+        try:
+            # FULL: an intent that was confirmed ("drained") must outlive a power cut. NORMAL would be safe
+            # against damage, but may forget the last commits.
+            db.execute("PRAGMA synchronous = FULL")
+            self._check_owner(db)
+            found = [row[0] for row in db.execute("PRAGMA quick_check(1)")]
+            if found != ["ok"]:
+                raise Unavailable(_damaged(self._path, "; ".join(map(str, found))))
+            db.execute("SELECT latest FROM state, nodes LIMIT 0")
+            db.execute("PRAGMA journal_mode = WAL")
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _check_owner(self, db: sqlite3.Connection) -> None:
+        application = db.execute("PRAGMA application_id").fetchone()[0]
+        schema = db.execute("PRAGMA user_version").fetchone()[0]
+        if application != APPLICATION:
+            what = "a database of something else" if self._path.stat().st_size else "an empty file"
+            raise Unavailable(_damaged(self._path, f"it is {what}"))
+        if schema < SCHEMA:
+            raise Unavailable(_damaged(self._path, f"schema {schema} never was"))
+        if schema > SCHEMA:
+            raise Unavailable(
+                f"registry {self._path} was written by a newer nodegate (schema {schema}, this one knows "
+                f"{SCHEMA}); run that version, or point --state to another directory"
+            )
+
+    def _settle(self, db: sqlite3.Connection) -> None:
+        """Move what was committed into the file. It is safe in the log already: a reader in another process
+        that is in the way, or a full disk, only puts this off."""
+        with suppress(sqlite3.Error):
+            db.execute("PRAGMA busy_timeout = 0")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        db.execute(f"PRAGMA busy_timeout = {int(BUSY * 1000)}")
+        self._mark = self._look()
+
+
+def _commits(db: sqlite3.Connection) -> int:
+    """Changes whenever another connection, of this process or another, has committed."""
+    version: int = db.execute("PRAGMA data_version").fetchone()[0]
+    return version
+
+
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's primary result code, without the detail in the upper bits; 0 for errors of the module."""
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+
+
+def _damaged(path: Path, found: str) -> str:
+    return (
+        f"registry {path} is damaged ({found}); nodegate leaves it as it is. Put a backup in its place, or "
+        f"rescue it with `sqlite3 {path} .recover`; to begin with an empty one, move it away and restart"
+    )
+
+
+_ADVICE = {
+    sqlite3.SQLITE_BUSY: "is locked by another program (`fuser FILE` names it); all goes on once it lets go",
+    sqlite3.SQLITE_LOCKED: "is locked by another program (`fuser FILE` names it); all goes on once it lets go",
+    sqlite3.SQLITE_READONLY: "cannot be written; check owner and mode of the file and its directory, and the mount",
+    sqlite3.SQLITE_PERM: "cannot be opened; check owner and mode of the file and its directory",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened; check owner and mode of the file and its directory, and the mount",
+    sqlite3.SQLITE_FULL: "cannot be written, the disk is full; free some space",
+    sqlite3.SQLITE_IOERR: "cannot be read or written; check the disk, its free space and quota",
+}
+
+
+def _words(path: Path, error: sqlite3.Error) -> str:
+    """What happened to the file and what to do about it."""
+    code = _code(error)
+    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        return _damaged(path, str(error))
+    if advice := _ADVICE.get(code):
+        return f"registry {path} {advice.replace('FILE', str(path))} ({error})"
+    return _damaged(path, str(error))
