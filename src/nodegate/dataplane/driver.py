@@ -1,0 +1,263 @@
+"""The data plane: what HAProxy does now, and how it is changed.
+
+Changes go over the runtime socket; only the skeleton needs a reload. After each change the configuration
+file says the same as the running HAProxy, so that a restart of HAProxy starts from the truth.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import aiohttp
+
+from nodegate.dataplane.binary import Binary, find_haproxy
+from nodegate.dataplane.certificate import system_authorities
+from nodegate.dataplane.changes import Key, Order, key_of, order, outcome, sentence
+from nodegate.dataplane.lifecycle import Lifecycle
+from nodegate.dataplane.process import HaproxyProcess
+from nodegate.dataplane.shape import make_shape
+from nodegate.dataplane.store import Store
+from nodegate.errors import BadDocument, Conflict, Malformed, Refused, Unavailable, Unsafe
+from nodegate.haproxy import gateway, pools, reports, wire
+from nodegate.haproxy.paths import MAPS, Paths
+from nodegate.model import Change, ChangeKind, Plan, Routing, Running, Traffic
+from nodegate.settings import Settings
+
+log = logging.getLogger("nodegate.dataplane")
+
+REJECTED_FOR = 60.0
+"""Seconds until a skeleton that HAProxy did not take is offered again: checking it costs CPU."""
+
+STOP_GRACE = 10.0
+"""Seconds that requests under way have at an ordered stop."""
+
+IDLE_CLOSE = 0.1
+"""Seconds in which HAProxy closes a server's idle connections; a delete is tried once more after them."""
+
+METRICS_TIMEOUT = 10.0
+METRICS_BY_SERVER = 1000
+"""Up to this many servers HAProxy's exporter reports each one; beyond, only its pools."""
+
+
+class HaproxyDriver:
+    """Implements `ports.Driver` on one HAProxy, whose files lie in `state`/haproxy."""
+
+    def __init__(self, settings: Settings, state: Path, binary: Binary | None = None) -> None:
+        """Finds HAProxy (`gateway.haproxy`) unless `binary` is given; raises Unsafe as `find_haproxy`."""
+        self._settings = settings
+        self.paths = Paths(directory=state.absolute() / "haproxy", ca_bundle=system_authorities())
+        self._store = Store(self.paths)
+        self._process = HaproxyProcess(binary or find_haproxy(settings.gateway.haproxy), self.paths)
+        self._life = Lifecycle(self._process, self._store, settings.gateway.tls_certificate)
+        self._shape = make_shape(settings, (), {}, self.paths)
+        self._shape_is_known = False
+        self._server_count = 0
+        self._saved = False
+        self._adopted = False
+        self._rejected: tuple[str, str, float] | None = None
+        self._lock = asyncio.Lock()
+
+    def shape(self, names: Iterable[str], traffic: Mapping[str, Traffic]) -> Routing:
+        """The gateway's shape for the pools `names` (besides those of the settings): a routing with
+        skeleton and maps and no servers. `traffic` is by pool.
+
+        The driver starts and reloads HAProxy in this shape from now on. Raises Unsafe as `gateway.build`.
+        """
+        wanted = pools.pool_names(self._settings, names)
+        if wanted != self._shape.pools or dict(traffic) != self._shape.traffic:
+            self._shape = make_shape(self._settings, wanted, traffic, self.paths)
+        self._shape_is_known = True
+        return self._shape.routing()
+
+    async def ensure(self) -> str | None:
+        """Make sure that HAProxy runs; returns one sentence on what was done, None when nothing had to be.
+
+        A HAProxy that answers is adopted as it is. One that died is started from its last configuration:
+        with the present skeleton and the servers it had. Raises Unavailable when one is there and does
+        not answer, and as `HaproxyProcess.start` does.
+        """
+        async with self._lock:
+            if await self._process.answers():
+                known, self._adopted = self._adopted, True
+                return None if known else f"adopted the running HAProxy, {await self._described()}"
+            await self._clear_away()
+            pid = await self._life.start(self._shape, as_it_was=not self._shape_is_known)
+            self._adopted, self._saved = True, False
+            return f"started HAProxy {self._process.binary.version}, process {pid}"
+
+    async def _described(self) -> str:
+        (reply,) = await self._process.runtime.send([wire.SHOW_INFO])
+        info = _info(reply)
+        return f"version {info.version}, process {info.pid}, up {info.uptime:.0f} s"
+
+    async def _clear_away(self) -> None:
+        """End a master that lost its workers: it serves nobody. Raises Unavailable when workers are there
+        and do not answer; killing them would cut what they still carry."""
+        found = await self._process.processes()
+        if found is None:
+            return
+        if found.workers or found.old_workers:
+            raise Unavailable(
+                f"HAProxy (process {found.master}) does not answer on {self.paths.runtime_socket}"
+            )
+        await self._process.stop(grace=0)
+
+    async def running(self) -> Running:
+        """What HAProxy does now, read from HAProxy itself. Raises Unavailable when it does not answer."""
+        asked = (wire.SHOW_INFO, wire.SHOW_SERVERS, wire.SHOW_STAT, *map(wire.show_map, MAPS))
+        info_reply, state, stat, *map_replies = await self._process.runtime.send(asked)
+        info = _info(info_reply)
+        try:
+            servers, traffic = reports.read_servers(state, stat)
+            maps = {
+                name: reports.read_map(reply)
+                for name, reply in zip(MAPS, map_replies, strict=True)
+                if not wire.is_refusal(reply)  # an older configuration may lack a map
+            }
+        except (Malformed, Refused) as error:
+            raise Unavailable(str(error)) from error
+        self._server_count = len(servers)
+        routing = Routing(skeleton=gateway.digest_in(info.description), servers=servers, maps=maps)
+        return Running(routing=routing, pid=info.pid, uptime=info.uptime, traffic=traffic)
+
+    async def apply(self, plan: Plan, wanted: Routing) -> tuple[str, ...]:
+        """Carry out the changes in order, then keep `wanted` so that a restart of HAProxy starts from it.
+
+        A reload takes servers and maps from `wanted`, which leaves nothing to do for the plan's other
+        changes; what a configuration file cannot say (draining) is for the next pass. A reload that
+        HAProxy refuses leaves the old configuration in force, and the other changes are done on it.
+        """
+        async with self._lock:
+            refused: list[str] = []
+            reload = next((item for item in plan.changes if item.kind is ChangeKind.RELOAD), None)
+            if reload is not None:
+                fault = await self._reload(reload, wanted)
+                if fault is None:
+                    return ()
+                refused.append(fault)
+            failed: set[Key] = set()
+            for kind, group in groupby(plan.changes, key=_engine):
+                changes = list(group)
+                if kind is ChangeKind.SET_MAP:
+                    refused += await self._set_maps(changes)
+                elif kind is None:
+                    refused += await self._change_servers(changes, failed)
+            if plan.changes or not self._saved:
+                refused += await self._keep(wanted, failed)
+            return tuple(refused)
+
+    async def refresh_certificate(self) -> bool:
+        """Serve with the listener's certificate file as it is now; True when it had changed.
+
+        Raises BadDocument when the file is no certificate with its key, Refused with HAProxy's words when
+        HAProxy does not take it: the old certificate stays, also for the next start.
+        """
+        async with self._lock:
+            return await self._life.refresh_certificate()
+
+    async def metrics(self) -> bytes:
+        """The text of HAProxy's own Prometheus exporter. Raises Unavailable when HAProxy does not answer.
+
+        Each server is reported up to `METRICS_BY_SERVER` of them; more would be tens of megabytes.
+        """
+        scopes = ("*",) if self._server_count <= METRICS_BY_SERVER else ("global", "frontend", "backend")
+        query = "&".join(f"scope={scope}" for scope in scopes)
+        connector = aiohttp.UnixConnector(str(self.paths.exporter_socket))
+        timeout = aiohttp.ClientTimeout(total=METRICS_TIMEOUT)
+        try:
+            async with (
+                aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session,
+                session.get(f"http://haproxy/metrics?{query}") as response,
+            ):
+                if response.status != 200:
+                    raise Unavailable(f"HAProxy's exporter answers with status {response.status}")
+                return await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unavailable(f"HAProxy's exporter does not answer: {str(error) or 'too slow'}") from error
+
+    async def stop(self, grace: float = STOP_GRACE) -> bool:
+        """End HAProxy in order: requests under way have `grace` seconds. False when none ran."""
+        async with self._lock:
+            self._adopted = False
+            return await self._life.stop(grace)
+
+    async def _reload(self, change: Change, wanted: Routing) -> str | None:
+        """Take the wanted skeleton over; None when done, else one sentence why not."""
+        shape, now = self._shape, asyncio.get_running_loop().time()
+        if self._rejected is not None:
+            skeleton, words, until = self._rejected
+            if skeleton == shape.skeleton and now < until:
+                return words
+        log.info("reloading HAProxy: %s", change.why)
+        maps_before = (await self.running()).routing.maps
+        try:
+            await self._life.reload(shape, wanted, maps_before)
+        except (Unsafe, Refused, Conflict, BadDocument) as error:
+            words = sentence(change, f"{error}; the last good configuration stays in force")
+            self._rejected = (shape.skeleton, words, now + REJECTED_FOR)
+            return words
+        self._rejected, self._saved = None, True
+        return None
+
+    async def _change_servers(self, changes: Iterable[Change], failed: set[Key]) -> list[str]:
+        """One conversation for all changes; returns the refusals and adds what was not added to `failed`."""
+        refused = await self._ask([order(change, self._shape.trust) for change in changes])
+        if again := [item for item, _ in refused if item.change.kind is ChangeKind.DELETE]:
+            # Maintenance closes the idle connections of a server, but not before the next turn.
+            await asyncio.sleep(IDLE_CLOSE)
+            refused = [pair for pair in refused if pair[0] not in again] + await self._ask(again)
+        for item, _ in refused:
+            if item.change.kind is ChangeKind.ADD and item.change.server is not None:
+                failed.add(key_of(item.change.server))
+        return [words for _, words in refused]
+
+    async def _ask(self, orders: Sequence[Order]) -> list[tuple[Order, str]]:
+        """Have the orders carried out in one conversation; returns the refused ones with the reason."""
+        replies = iter(await self._process.runtime.send([line for item in orders for line in item.commands]))
+        outcomes = [(item, outcome(item, [next(replies) for _ in item.commands])) for item in orders]
+        return [(item, words) for item, words in outcomes if words is not None]
+
+    async def _set_maps(self, changes: Iterable[Change]) -> list[str]:
+        refused: list[str] = []
+        for change in changes:
+            name, entries = change.map_name, change.entries
+            if name is None or entries is None:
+                continue
+            try:
+                (prepared,) = await self._process.runtime.send([wire.prepare_map(name)])
+                commands = wire.fill_map(name, wire.map_version(prepared), entries)
+                for reply in await self._process.runtime.send(commands):
+                    wire.accepted(reply)
+            except (Refused, Unsafe, Malformed) as error:
+                refused.append(sentence(change, str(error)))
+        return refused
+
+    async def _keep(self, wanted: Routing, failed: set[Key]) -> list[str]:
+        """Write down what runs now. A disk that fails does not stop the service: it is only said."""
+        shape = self._shape
+        servers = [item for item in shape.writable(wanted.servers.values()) if key_of(item) not in failed]
+        self._saved = False
+        try:
+            lines = gateway.server_lines(servers, shape.trust)
+            await asyncio.to_thread(self._store.put_servers, lines)
+            await asyncio.to_thread(self._store.put_maps, wanted.maps)
+        except (Unavailable, Unsafe) as error:
+            return [f"the configuration for HAProxy's next start is not current: {error}"]
+        self._saved = True
+        return []
+
+
+def _engine(change: Change) -> ChangeKind | None:
+    """What carries a change out: None for changes of servers, which share one conversation."""
+    return change.kind if change.kind in {ChangeKind.RELOAD, ChangeKind.SET_MAP} else None
+
+
+def _info(reply: str) -> reports.Info:
+    try:
+        return reports.read_info(reply)
+    except (Malformed, Refused) as error:
+        raise Unavailable(str(error)) from error

@@ -1,0 +1,346 @@
+"""From settings to HAProxy's sections: what clients meet, how a pool picks a node, what is tried again.
+
+What the settings decide stands in tables and small functions here; `config` only writes it down.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+from nodegate.errors import Unsafe
+from nodegate.haproxy import replies
+from nodegate.haproxy.config import (
+    Backend,
+    Config,
+    Defaults,
+    Frontend,
+    Global,
+    Words,
+    insert_servers,
+    line_text,
+    literal,
+    skeleton_digest,
+    to_text,
+    words,
+)
+from nodegate.haproxy.paths import CERTIFICATE, METHODS, ROUTES, Paths, map_reference
+from nodegate.haproxy.pools import pool_names
+from nodegate.haproxy.servers import Authorities, server_line
+from nodegate.model import Server, Traffic
+from nodegate.settings import GatewaySettings, PoolSettings, Settings, routes_of
+
+MARK = "nodegate:"
+"""What stands before the digest in HAProxy's `description`."""
+
+BACKEND_PREFIX = "pool_"
+RESERVED_CONNECTIONS = 50
+"""Connections on top of `gateway.maxconn`, so that a full gateway can still be measured."""
+
+HEADER_ROOM = 17_408
+"""Bytes of a buffer that are not body: 16 KiB of request headers, and 1 KiB that rewriting needs."""
+
+HARD_STOP = "10m"
+"""How long a worker that was replaced by a reload may go on with what it carries (long WebSockets)."""
+
+KEEP_ALIVE = 60.0
+"""Seconds an idle client connection is kept; also how long a replaced worker waits for idle clients."""
+
+STRIP_DEPTH = 4
+"""Path segments that can be cut by a change of the routes map alone; deeper prefixes need a reload."""
+
+LONGEST = 2_000_000_000
+"""Milliseconds; HAProxy's timers end at 2^31."""
+
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+RETRY_ON = ("conn-failure", "empty-response", "response-timeout", "junk-response", "502", "503", "504")
+"""Never 500: nodes answer so to bad parameters, and a client's fault must not visit every node."""
+
+_DIGEST = re.compile(rf"{MARK}([0-9a-f]{{24}})(?![0-9a-f])")
+_BIND = re.compile(r"^    bind (\S+)", re.MULTILINE)
+_HOST = re.compile(r"\*|[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
+_MEMBER = re.compile(r"[A-Za-z0-9_]+")
+
+
+def backend_name(pool: str) -> str:
+    """The backend of a pool."""
+    return BACKEND_PREFIX + pool
+
+
+def build(settings: Settings, pools: Sequence[str], traffic: Mapping[str, Traffic], paths: Paths) -> Config:
+    """The configuration without servers. `traffic` is by pool name; a pool it lacks is plain HTTP.
+
+    Raises Unsafe for a value that HAProxy could not take or would understand as something else.
+    """
+    names = pool_names(settings, pools)
+    return Config(
+        process=_process(settings.gateway, paths),
+        defaults=_defaults(settings.gateway),
+        frontends=(_clients(settings, names), _exporter(paths)),
+        backends=tuple(
+            _pool(name, settings, traffic.get(name, Traffic()), authorities(settings, name, paths))
+            for name in names
+        ),
+    )
+
+
+def authorities(settings: Settings, pool: str, paths: Paths) -> Authorities | None:
+    """Whose signature the nodes of `pool` need, None when nobody's is known at all."""
+    own = settings.pool(pool).tls_ca
+    path = own or paths.ca_bundle
+    return None if path is None else Authorities(file=str(path), private=own is not None)
+
+
+def render(config: Config, servers: Iterable[Server], trust: Mapping[str, Authorities | None]) -> str:
+    """The configuration file with its digest and its servers; `trust` is by backend.
+
+    Raises Unsafe as `server_line` does.
+    """
+    mark = words("description", MARK + skeleton_digest(config))
+    marked = replace(config, process=replace(config.process, lines=(mark, *config.process.lines)))
+    return insert_servers(to_text(marked), server_lines(servers, trust))
+
+
+def server_lines(servers: Iterable[Server], trust: Mapping[str, Authorities | None]) -> dict[str, list[str]]:
+    """The lines of the servers by backend, in order of name. Raises Unsafe as `server_line` does."""
+    lines: dict[str, list[str]] = {}
+    for server in sorted(servers, key=lambda item: (item.backend, item.name)):
+        still = replace(server, sessions=0, marked_down=False)
+        lines.setdefault(server.backend, []).append(_server_text(still, trust.get(server.backend)))
+    return lines
+
+
+def is_writable(server: Server, trust: Authorities | None) -> bool:
+    """Whether `render` can write the server; `server_line` says why not."""
+    try:
+        _server_text(replace(server, sessions=0, marked_down=False), trust)
+    except Unsafe:
+        return False
+    return True
+
+
+def digest_in(text: str) -> str:
+    """The skeleton's digest in HAProxy's `description` or in a configuration file, "" when there is none."""
+    match = _DIGEST.search(text)
+    return match[1] if match else ""
+
+
+def listen_in(text: str) -> tuple[str, ...]:
+    """The addresses for clients that a configuration file names."""
+    return tuple(place for place in _BIND.findall(text) if not place.startswith("/"))
+
+
+@lru_cache(maxsize=32_768)  # a fleet's worth: the file is written after each change of a single server
+def _server_text(server: Server, trust: Authorities | None) -> str:
+    return line_text(("server", *server_line(server, trust)))
+
+
+def _process(gateway: GatewaySettings, paths: Paths) -> Global:
+    size = -(-(gateway.max_body + HEADER_ROOM) // 1024) * 1024
+    return Global(
+        lines=(
+            words("default-path", "config"),
+            words(
+                "stats",
+                "socket",
+                paths.runtime_socket,
+                "mode",
+                "600",
+                "level",
+                "admin",
+                "expose-fd",
+                "listeners",
+            ),
+            words("stats", "timeout", "60s"),
+            words("maxconn", gateway.maxconn + RESERVED_CONNECTIONS),
+            words("hard-stop-after", HARD_STOP),
+            words("mworker-max-reloads", 20),
+            words("tune.bufsize", size),
+            # Servers that are added together would be checked together for ever.
+            words("spread-checks", 50),
+            words("ssl-server-verify", "required"),
+            words("ssl-default-bind-options", "ssl-min-ver", "TLSv1.2"),
+        )
+    )
+
+
+def _defaults(gateway: GatewaySettings) -> Defaults:
+    return Defaults(
+        lines=(
+            words("mode", "http"),
+            words("timeout", "client", _ms(gateway.client_timeout)),
+            words("timeout", "http-request", _ms(gateway.client_timeout)),
+            words("timeout", "http-keep-alive", _ms(KEEP_ALIVE)),
+            words("timeout", "client-fin", _ms(10.0)),
+            words("timeout", "server-fin", _ms(10.0)),
+            words("timeout", "connect", _ms(2.0)),
+            words("timeout", "server", _ms(30.0)),
+            # A reload must not cut an idle connection in the moment in which its client speaks again.
+            words("option", "idle-close-on-response"),
+            # Who left the queue needs no node any more.
+            words("option", "abortonclose"),
+            words("option", "redispatch", 1),
+            words("http-reuse", "safe"),
+            *replies.http_errors(replies.PLAIN),
+        )
+    )
+
+
+def _clients(settings: Settings, names: Sequence[str]) -> Frontend:
+    gateway = settings.gateway
+    return Frontend(
+        name="clients",
+        lines=(
+            *(_bind(gateway, place) for place in gateway.listen),
+            words("maxconn", gateway.maxconn),
+            *_identity(gateway.request_id_header),
+            words("http-request", "deny", "deny_status", 405, "if", "{", "method", "CONNECT", "TRACE", "}"),
+            # Only WebSocket may leave HTTP: any other upgrade (h2c) would smuggle requests past HAProxy.
+            words(
+                "http-request", "del-header", "Upgrade",
+                "unless", "{", "req.hdr(upgrade)", "-i", "-m", "str", "websocket", "}",
+            ),
+            # What clients say of themselves is not passed on: nodes may trust these headers.
+            words("http-request", "del-header", "Forwarded"),
+            words("http-request", "del-header", "X-Real-IP"),
+            words("http-request", "set-header", "X-Forwarded-For", "%[src]"),
+            words("http-request", "set-header", "X-Forwarded-Host", "%[req.hdr(host)]"),
+            words("http-request", "set-header", "X-Forwarded-Proto", "https" if gateway.tls_certificate else "http"),
+            *_routing(settings, names),
+            words("use_backend", f"{BACKEND_PREFIX}%[var(txn.pool)]"),
+        ),
+    )  # fmt: skip
+
+
+def _bind(gateway: GatewaySettings, place: str) -> Words:
+    """The listener at `place`. HTTP/2 in clear needs no word: HAProxy knows its preface."""
+    host, _, _ = place.rpartition(":")
+    if _HOST.fullmatch(host) is None:
+        raise Unsafe(f"gateway.listen: {place!r} is not an address or host name with a port")
+    tls = ("ssl", "crt", CERTIFICATE, "alpn", "h2,http/1.1") if gateway.tls_certificate else ()
+    return words("bind", place, *tls)
+
+
+def _identity(header: str) -> tuple[Words, ...]:
+    """Always an id of our own: one that clients choose would let them forge each other's traces."""
+    if not header:
+        return ()
+    return (
+        words("unique-id-format", "%[uuid()]"),
+        words("http-request", "set-header", header, "%[unique-id]"),
+        words("http-after-response", "set-header", header, "%[unique-id]"),
+    )
+
+
+def _routing(settings: Settings, names: Sequence[str]) -> tuple[Words, ...]:
+    """Find the pool by host and path, answer 404 if there is none, and cut the matched prefix."""
+    deepest = max(
+        (route.count("/") for name in names for route in routes_of(name, settings.pool(name))), default=0
+    )
+    lookup = f"map_beg({map_reference(ROUTES)})"
+    missing = words("unless", "{", "var(txn.route)", "-m", "found", "}")
+    by_host = words(
+        "http-request", "set-var-fmt(txn.place)", "%[req.hdr(host),host_only,lower,rtrim(.)]%[path]/"
+    )
+    return (
+        by_host,
+        words("http-request", "set-var(txn.route)", f"var(txn.place),{lookup}"),
+        (*words("http-request", "set-var-fmt(txn.place)", "%[path]/"), *missing),
+        (*words("http-request", "set-var(txn.route)", f"var(txn.place),{lookup}"), *missing),
+        (*words("http-request", "deny", "deny_status", 404), *missing),
+        words("http-request", "set-var(txn.pool)", "var(txn.route),field(1,/)"),
+        words("http-request", "set-var(txn.depth)", "var(txn.route),field(2,/)"),
+        *(_strip(depth) for depth in range(1, max(STRIP_DEPTH, deepest) + 1)),
+    )
+
+
+def _strip(depth: int) -> Words:
+    """Cut `depth` path segments; what is left starts with a slash."""
+    rest = f"/%[path,field({depth + 2},/,0)]"
+    return words("http-request", "set-path", rest, "if", "{", "var(txn.depth)", "-m", "str", depth, "}")
+
+
+def _exporter(paths: Paths) -> Frontend:
+    """HAProxy's own metrics, for the admin API alone: it asks for a token, this socket cannot."""
+    return Frontend(
+        name="exporter",
+        lines=(
+            words("bind", paths.exporter_socket, "mode", "600"),
+            words("maxconn", RESERVED_CONNECTIONS // 2),
+            words("http-request", "use-service", "prometheus-exporter", "if", "{", "path", "/metrics", "}"),
+            words("http-request", "return", "status", 200, "content-type", "text/plain", "string", "ok",
+                  "if", "{", "path", "/healthz", "}"),
+            words("http-request", "deny", "deny_status", 404),
+        ),
+    )  # fmt: skip
+
+
+def _pool(name: str, settings: Settings, traffic: Traffic, trust: Authorities | None) -> Backend:
+    pool = settings.pool(name)
+    header = settings.gateway.node_header
+    return Backend(
+        name=backend_name(name),
+        lines=(
+            words("balance", pool.balance),
+            # Servers come and go at run time, which only a consistent hash allows; it also moves fewer clients.
+            *([words("hash-type", "consistent")] if pool.balance == "source" else []),
+            words("timeout", "connect", _ms(pool.connect_timeout)),
+            words("timeout", "check", _ms(pool.connect_timeout)),
+            words("timeout", "server", _ms(pool.server_timeout)),
+            words("timeout", "queue", _ms(pool.queue_timeout)),
+            words("timeout", "tunnel", _ms(pool.tunnel_timeout)),
+            *_retries(name, pool, traffic),
+            *replies.http_errors(replies.style_of(traffic), pool=name),
+            # A server added at run time may only name authorities that were loaded at the start.
+            *([words("default-server", "ca-file", trust.file)] if trust else []),
+            *([] if pool.websocket else [_no_websocket(traffic)]),
+            *_upstream(pool),
+            *([words("http-response", "set-header", header, "%s")] if header else []),
+        ),
+    )
+
+
+def _retries(name: str, pool: PoolSettings, traffic: Traffic) -> tuple[Words, ...]:
+    """Try again what may be sent twice. A refused connection is always tried elsewhere: nothing was sent.
+
+    A JSON-RPC batch has no one method, so it counts as not idempotent.
+    """
+    safe = words("unless", "{", "method", *SAFE_METHODS, "}")
+    lines = (words("retries", pool.retries), words("retry-on", *RETRY_ON))
+    if traffic.method_key is None:
+        return (*lines, (*words("http-request", "disable-l7-retry"), *safe))
+    if _MEMBER.fullmatch(traffic.method_key) is None:
+        raise Unsafe(f"pool {name}: {traffic.method_key!r} is not a JSON member that HAProxy can look up")
+    listed = f"str({name}/),concat(,txn.method),map_str({map_reference(METHODS)})"
+    return (
+        *lines,
+        words("option", "http-buffer-request"),
+        words("http-request", "set-var(txn.method)", f"req.body,json_query('$.{traffic.method_key}')"),
+        (*words("http-request", "disable-l7-retry"), *safe, *words("or", "{", listed, "-m", "found", "}")),
+    )
+
+
+def _no_websocket(traffic: Traffic) -> Words:
+    body = replies.body(replies.style_of(traffic), 403, "this pool takes no WebSocket")
+    return words(
+        "http-request", "return", "status", 403, "content-type", "application/json", "string", body,
+        "if", "{", "req.hdr(upgrade)", "-m", "found", "}",
+    )  # fmt: skip
+
+
+def _upstream(pool: PoolSettings) -> tuple[Words, ...]:
+    """Put the nodes' own path before what the client asked for, without a slash after a bare root."""
+    lines: list[Words] = []
+    if pool.upstream_path:
+        base = literal(pool.upstream_path)
+        lines.append(words("http-request", "set-path", f"{base}%[path]", "unless", "{", "path", "/", "}"))
+        lines.append(words("http-request", "set-path", base, "if", "{", "path", "/", "}"))
+    if pool.upstream_host:
+        lines.append(words("http-request", "set-header", "Host", literal(pool.upstream_host)))
+    return tuple(lines)
+
+
+def _ms(seconds: float) -> str:
+    return f"{min(LONGEST, max(1, round(seconds * 1000)))}ms"

@@ -1,0 +1,59 @@
+"""Which pools there are, which requests lead to them, and which methods may be sent twice: the maps.
+
+Maps change at run time; only a new pool or a path prefix deeper than any before needs a reload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from nodegate.haproxy.paths import METHODS, ROUTES
+from nodegate.model import Traffic
+from nodegate.settings import Settings, routes_of
+
+
+def pool_names(settings: Settings, pools: Iterable[str]) -> tuple[str, ...]:
+    """All pools that need a backend, in order of name: those of the file and `pools`, those that nodes of
+    the registry name. With none at all there is `main`, so that a first node needs no reload."""
+    declared = {*settings.pools, *(node.pool for node in settings.nodes), *pools}
+    return tuple(sorted(declared or {"main"}))
+
+
+def route_entries(settings: Settings, pools: Iterable[str]) -> dict[str, str]:
+    """The routes map: `HOST/PATH/` → `POOL/DEPTH`, where DEPTH is how many path segments are cut.
+
+    Keys end in `/` and are looked up as prefixes of `HOST PATH /`, so `/evm` never claims `/evmos`. The
+    longest key wins. A pool of the file keeps a route that another pool would get by default.
+    """
+    names = pool_names(settings, pools)
+    entries: dict[str, str] = {}
+    for name in sorted(names, key=lambda name: (name not in settings.pools, name)):
+        pool = settings.pool(name)
+        for route in routes_of(name, pool):
+            path = route[route.index("/") :].rstrip("/")
+            depth = path.count("/") if pool.strip_path else 0
+            entries.setdefault(route.rstrip("/") + "/", f"{name}/{depth}")
+    return dict(sorted(entries.items()))
+
+
+def method_entries(
+    settings: Settings, pools: Iterable[str], traffic: Mapping[str, Traffic]
+) -> dict[str, str]:
+    """The methods map: `POOL/METHOD` → `idempotent` for each method that may be sent to a second node."""
+    entries = {
+        f"{name}/{method}": "idempotent"
+        for name in pool_names(settings, pools)
+        for method in traffic.get(name, Traffic()).idempotent
+        if traffic[name].method_key is not None
+    }
+    return dict(sorted(entries.items()))
+
+
+def map_entries(
+    settings: Settings, pools: Sequence[str], traffic: Mapping[str, Traffic]
+) -> dict[str, dict[str, str]]:
+    """The maps that the configuration for `pools` refers to, by name, as `Routing.maps` holds them."""
+    maps = {ROUTES: route_entries(settings, pools)}
+    if any(traffic[name].method_key for name in pool_names(settings, pools) if name in traffic):
+        maps[METHODS] = method_entries(settings, pools, traffic)
+    return maps
