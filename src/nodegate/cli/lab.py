@@ -76,6 +76,7 @@ def nodes(
     async def run() -> None:
         from nodegate.lab.lab import Lab
 
+        _allow_many_files()
         async with Lab(options) as running:
             ended = _ended()
             await running.start(count, chosen, base_port=base_port, addresses=addresses)
@@ -193,6 +194,14 @@ def load(
         raise typer.Exit(1)
 
 
+def _allow_many_files() -> None:
+    """Raise this process's own limit of open files as far as it may go: each connection is one."""
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def _ended() -> asyncio.Event:
     """Set when the process is asked to end; installed before anything starts, so that nothing is left behind
     by a signal that comes early."""
@@ -235,7 +244,7 @@ def _welcome(running: Lab, control: str) -> None:
     first, last = running.nodes[0], running.nodes[min(1, len(running.nodes) - 1)]
     where = "" if control == DEFAULT_CONTROL else f" --control {control}"
     print(f"\nControl port: {control}. Try:")
-    print(f"  nodegate check {first.url} --kind {first.kind} -i -n 0")
+    print(f"  nodegate check {first.url} --kind {first.kind}")
     print(f"  nodegate lab fault {last.id} lag --with milestones=20{where}")
     print(f"  nodegate lab heal {last.id}{where}")
     print(f"  nodegate lab list{where}")

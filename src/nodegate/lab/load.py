@@ -20,6 +20,7 @@ from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from nodegate.errors import Malformed, Refused, Unsafe
+from nodegate.lab.exchange import ClientConnection, Target
 from nodegate.lab.histogram import Histogram
 from nodegate.model import Seconds
 
@@ -29,8 +30,6 @@ GET_NODE_INFO: Final = b'{"command":"getNodeInfo"}'
 _TIMEOUT: Final = Seconds(10.0)
 _DURATION: Final = Seconds(600.0)
 _MAX_CONNECTIONS: Final = 5_000
-_MAX_BODY: Final = 64 * 1024 * 1024
-_MAX_HEAD: Final = 64 * 1024
 _PAUSE: Final = 0.05  # after a failure, so that a refused connection is not tried in a busy loop
 _SAMPLES: Final = 20
 _MAX_NODES: Final = 20_000
@@ -205,7 +204,7 @@ class Load:
 
     async def _work(self) -> None:
         """One connection's share of the stream."""
-        connection = _Connection(self._target, self.options)
+        connection = ClientConnection(self._target, without_body=self.options.method == "HEAD")
         try:
             while not self._over():
                 place, self._taken = self._taken, self._taken + 1
@@ -238,7 +237,7 @@ class Load:
                 await self._stopping.wait()
         return None if self._stopping.is_set() else due
 
-    async def _exchange(self, connection: _Connection, place: int, due: float) -> bool:
+    async def _exchange(self, connection: ClientConnection, place: int, due: float) -> bool:
         """One request and its answer, counted. False when it failed."""
         head, body = self._request_heads[place % len(self._request_heads)]
         try:
@@ -268,110 +267,6 @@ class Load:
             self._counts.samples.append(f"{time.monotonic() - self._began:.3f} s: {reason}: {detail}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Target:
-    host: str
-    port: int
-    path: str
-    name: str  # for the Host header
-    tls: ssl.SSLContext | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-class _Connection:
-    """One connection that is opened when it is needed and kept as long as the server keeps it."""
-
-    def __init__(self, target: _Target, options: LoadOptions) -> None:
-        self._target = target
-        self._without_body = options.method == "HEAD"
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-
-    async def exchange(self, head: bytes, body: bytes) -> _Answer:
-        """Send one request and read its answer. Raises OSError, EOFError or Malformed."""
-        if self._streams is not None and self._streams[0].at_eof():
-            self.close()  # closed by the server while nothing was under way: no request is lost
-        if self._streams is None:
-            target = self._target
-            self._streams = await asyncio.open_connection(
-                target.host, target.port, ssl=target.tls, limit=_MAX_HEAD
-            )
-        reader, writer = self._streams
-        writer.write(head + body)
-        answer, keep = await _read_answer(reader, without_body=self._without_body)
-        if not keep:
-            self.close()
-        return answer
-
-    def close(self) -> None:
-        """Close the connection, if there is one."""
-        if self._streams is not None:
-            self._streams[1].close()
-            self._streams = None
-
-
-async def _read_answer(reader: asyncio.StreamReader, *, without_body: bool) -> tuple[_Answer, bool]:
-    """One response, and whether the connection can be used again."""
-    status, headers = 100, dict[str, str]()
-    while 100 <= status < 200:
-        status, headers = _parsed_head(await reader.readuntil(b"\r\n\r\n"))
-    keep = "close" not in headers.get("connection", "").lower()
-    if without_body or status in {204, 304}:
-        body = b""
-    elif "chunked" in headers.get("transfer-encoding", "").lower():
-        body = await _chunks(reader)
-    elif "content-length" in headers:
-        body = await reader.readexactly(_length(headers["content-length"], 10))
-    else:
-        body, keep = await reader.read(_MAX_BODY), False
-    return _Answer(status=status, headers=headers, body=body), keep
-
-
-def _parsed_head(head: bytes) -> tuple[int, dict[str, str]]:
-    first, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
-    parts = first.split(" ", 2)
-    if (
-        len(parts) < 2
-        or not parts[0].startswith("HTTP/1.")
-        or not (parts[1].isascii() and parts[1].isdigit())
-    ):
-        raise Malformed("not an HTTP/1 answer")
-    headers = {}
-    for line in lines:
-        name, _, value = line.partition(":")
-        headers[name.lower()] = value.strip()
-    return int(parts[1]), headers
-
-
-async def _chunks(reader: asyncio.StreamReader) -> bytes:
-    body = bytearray()
-    while True:
-        line = (await reader.readuntil(b"\r\n")).decode("latin-1")
-        size = _length(line.partition(";")[0].strip(), 16)
-        if size == 0:
-            while await reader.readuntil(b"\r\n") != b"\r\n":
-                pass
-            return bytes(body)
-        body += (await reader.readexactly(size + 2))[:-2]
-        if len(body) > _MAX_BODY:
-            raise Malformed("the answer is too large")
-
-
-def _length(text: str, base: int) -> int:
-    try:
-        length = int(text, base)
-    except ValueError as error:
-        raise Malformed("a length that is not a number") from error
-    if not 0 <= length <= _MAX_BODY:
-        raise Malformed("the answer is too large")
-    return length
-
-
 def _reason(error: BaseException) -> str:
     """Why a request failed, from a small set of words."""
     reasons: tuple[tuple[type[BaseException], str], ...] = (
@@ -387,7 +282,7 @@ def _reason(error: BaseException) -> str:
     return next((words for kind, words in reasons if isinstance(error, kind)), "network")
 
 
-def _target(options: LoadOptions) -> _Target:
+def _target(options: LoadOptions) -> Target:
     """The checked target of a load."""
     if not 1 <= options.connections <= _MAX_CONNECTIONS:
         raise Refused(f"connections: from 1 to {_MAX_CONNECTIONS}, not {options.connections}")
@@ -399,7 +294,7 @@ def _target(options: LoadOptions) -> _Target:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise Refused(f"{options.url!r} is not a URL such as http://127.0.0.1:14267")
     secure = parts.scheme == "https"
-    return _Target(
+    return Target(
         host=loopback(parts.hostname),
         port=parts.port or (443 if secure else 80),
         path=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
@@ -420,7 +315,7 @@ def loopback(host: str) -> str:
     raise Unsafe(f"{host} is not on this machine: load is for lab nodes and gateways on the loopback only")
 
 
-def _heads(options: LoadOptions, target: _Target) -> list[tuple[bytes, bytes]]:
+def _heads(options: LoadOptions, target: Target) -> list[tuple[bytes, bytes]]:
     """Head and body of each request that is sent in turn."""
     given = {name.lower() for name in options.headers}
     lines = [f"{options.method} {target.path} HTTP/1.1"]
