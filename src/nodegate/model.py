@@ -223,7 +223,7 @@ class Verdict:
 class PoolView:
     """What a pool's nodes together support: the quorum height, when it was reached, the usual time
     between two heights (None until learned) and from how many advances it was learned, and how many nodes
-    had a vote."""
+    had a vote. `peak` is the highest height so far, first reached at `peak_at`: only new peaks teach the step."""
 
     pool: str
     height: int | None = None
@@ -232,6 +232,8 @@ class PoolView:
     voters: int = 0
     chain: str | None = None
     advances: int = 0
+    peak: int | None = None
+    peak_at: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ A majority of at least three takes a node out (DOWN); fewer can only make it the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from nodegate.health.quorum import FULL_QUORUM, STALL_HEIGHTS, STALL_STEPS, Quorum
 from nodegate.health.rules import CHAIN, Finding, degraded, down
@@ -21,8 +21,7 @@ HALT_STEPS = 10
 witness: where blocks come at random (exponential gaps) one gap in 20,000 is that long."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One reading to compare: whose, its height, when it was taken, and since when the height stands."""
 
     node_id: str

@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from nodegate.health.rules import plausible_height
 from nodegate.model import (
@@ -45,8 +46,12 @@ STALL_HEIGHTS = 2
 STALL_FLOOR = Seconds(10.0)
 """No stall is shorter than this, however fast the chain: a few probes must have a chance to see it move."""
 
-LEARN_FROM = 3
-"""Advances that must have been timed before the step is believed."""
+LEARN_FROM = 4
+"""Advances that must have been timed before the step is believed, besides two for each height that honest
+nodes may be apart: over so many a liar can hurry the quorum, by siding with the slowest and then the fastest."""
+
+USUAL_SPREAD = 5
+"""Heights that honest nodes may be apart where no `max_lag` says so."""
 
 MEMORY = 10
 """The step is a running mean over about this many advances, so that it follows a chain that changes pace."""
@@ -64,8 +69,7 @@ FULL_QUORUM = 3
 """From three on a majority shows who is wrong; two only show that somebody is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Voice:
+class Voice(NamedTuple):
     """One voter: the height it serves, what it knows of (its tip; None if it admits not to know), and when
     it said so."""
 
@@ -86,6 +90,7 @@ class Quorum:
 
     view: PoolView
     voices: Mapping[str, Voice]
+    believed_after: int
     ceiling: int | None = None
     informed: int = 0
     oldest: Instant | None = None
@@ -94,7 +99,7 @@ class Quorum:
     @property
     def step(self) -> Seconds | None:
         """The pool's usual seconds for one height, None until it can be believed."""
-        return self.view.step if self.view.advances > LEARN_FROM else None
+        return self.view.step if self.view.advances >= self.believed_after else None
 
     def drift(self, span: float) -> int:
         """How many heights readings may differ that were taken `span` seconds apart."""
@@ -118,7 +123,10 @@ def quorum_of(
     max_age: Seconds,
 ) -> Quorum:
     """The quorum of `pool` from its nodes' latest readings that are not older than `max_age` seconds."""
-    last = Quorum(view=before.pools.get(pool) or PoolView(pool=pool), voices={})
+    spread = USUAL_SPREAD if criteria.max_lag is None else criteria.max_lag
+    last = Quorum(
+        view=before.pools.get(pool) or PoolView(pool=pool), voices={}, believed_after=LEARN_FROM + 2 * spread
+    )
     readings: list[tuple[Node, Instant, Reading]] = []
     electors, unheard = 0, 0
     for node in nodes:
@@ -135,7 +143,8 @@ def quorum_of(
     chain, split = _chain(last.view, readings, unheard, criteria)
     voices = {} if split else _voices(readings, chain, criteria, last, before.verdicts)
     view = replace(last.view, voters=len(voices), chain=chain)
-    return _counted(view if view != last.view else last.view, voices, electors, unheard, split)
+    known = replace(last, view=view if view != last.view else last.view, voices=voices, split=split)
+    return _counted(known, electors, unheard)
 
 
 def _chain(
@@ -202,18 +211,17 @@ def _tip(reading: Reading, height: int) -> int | None:
     return None if reading.syncing else height
 
 
-def _counted(
-    view: PoolView, voices: Mapping[str, Voice], electors: int, unheard: int, split: str | None
-) -> Quorum:
+def _counted(known: Quorum, electors: int, unheard: int) -> Quorum:
     """The votes counted. Without a majority of voters the last known height stays in force.
 
     Voters who are a minority of the pool may raise the height (the others may be dead for good), but not
     lower it: what a majority has once reached is not undone by the few that are left.
     """
+    view, voices = known.view, known.voices
     count = len(voices)
     majority = (count + unheard) // 2 + 1
     if majority > count or (unheard and count < FULL_QUORUM):
-        return Quorum(view=view, voices=voices, split=split)
+        return known
     heights = sorted(voice.height for voice in voices.values())
     times = [voice.at for voice in voices.values()]
     tips = sorted(voice.tip for voice in voices.values() if voice.tip is not None)
@@ -222,13 +230,12 @@ def _counted(
     if view.height is not None:
         highest = heights[majority - 1] if 2 * count > electors else view.height
         height = max(height, min(view.height, highest))
-    return Quorum(
+    return replace(
+        known,
         view=_advanced(view, height, max(times), catching_up=_catching_up(voices)),
-        voices=voices,
         ceiling=tips[informed_majority - 1] if informed_majority <= len(tips) else None,
         informed=len(tips),
         oldest=min(times),
-        split=split,
     )
 
 
@@ -241,20 +248,25 @@ def _catching_up(voices: Mapping[str, Voice]) -> bool:
 def _advanced(view: PoolView, height: int, at: Instant, *, catching_up: bool) -> PoolView:
     """The view with the quorum at `height`, and what its step teaches.
 
-    The first advance is not timed, as nobody knows when the height before it had begun. Nothing is learned
-    while most voters are catching up: their pace is not the chain's.
+    Only new peaks are timed: a liar can push the quorum to and fro between the lowest and the highest honest
+    height, but not beyond. The first advance is not timed, as nobody knows when the height before it had
+    begun, and nothing is learned while most voters are catching up: their pace is not the chain's.
     """
     if height == view.height:
         return view
-    if view.height is None or view.height_at is None:
-        return replace(view, height=height, height_at=at)
-    span = at - view.height_at
-    moved = replace(view, height=height, height_at=max(at, view.height_at))
-    if height < view.height or span <= 0 or catching_up:
+    at = Instant(max(at, view.height_at or at))
+    moved = replace(view, height=height, height_at=at)
+    if view.peak is None or view.peak_at is None:
+        return replace(moved, peak=height, peak_at=at)
+    if height <= view.peak:
+        return moved
+    span, heights = at - view.peak_at, height - view.peak
+    moved = replace(moved, peak=height, peak_at=at)
+    if span <= 0 or catching_up:
         return moved
     if view.advances == 0:
         return replace(moved, advances=1)
-    sample = span / (height - view.height)
+    sample = span / heights
     if view.step is None:
         step = sample
     else:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from nodegate.health.words import listed, number, plain, quoted, seconds
 from nodegate.model import Criteria, Instant, Reading, Seconds, Status
@@ -61,7 +62,7 @@ def assess(
 
     `now` is the time of the reading, `latency` the first answer's round trip in seconds.
     """
-    facts = Facts(reading=reading, criteria=criteria, now=now, latency=latency)
+    facts = Facts(reading, criteria, now, latency)
     findings = []
     for rule in RULES:
         finding = rule(facts)
@@ -103,8 +104,7 @@ def plausible_height(height: int | None) -> int | None:
     return height if height is not None and 0 <= height <= LARGEST_HEIGHT else None
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What a rule looks at."""
 
     reading: Reading

@@ -52,6 +52,18 @@ def pool_of(backend: str) -> str:
     return backend.removeprefix(BACKEND_PREFIX)
 
 
+def by_server(inventory: Inventory) -> dict[Key, Node]:
+    """The nodes by the server that each has or would have."""
+    backends: dict[str, str] = {}
+    nodes: dict[Key, Node] = {}
+    for node in inventory.nodes:
+        backend = backends.get(node.pool)
+        if backend is None:
+            backend = backends[node.pool] = backend_of(node.pool)
+        nodes[backend, node.id] = node
+    return nodes
+
+
 @lru_cache(maxsize=65_536)
 def endpoint(url: str) -> Endpoint:
     """The endpoint of a node's URL. Raises ValueError for what `settings.checked_url` refuses."""
@@ -105,20 +117,17 @@ def desired(
     """
     present = running.servers if running is not None else {}
     pools: dict[str, _Pool] = {}
-    declared: set[Key] = set()
     wanted: dict[Key, Server] = {}
-    for node in inventory.nodes:
+    nodes = by_server(inventory)
+    for key, node in nodes.items():
         pool = pools.get(node.pool)
         if pool is None:
-            pool = _Pool(backend_of(node.pool), settings.pool(node.pool), settings.health.fall)
-            pools[node.pool] = pool
-        key = (pool.backend, node.id)
-        declared.add(key)
-        verdict = judgement.verdicts.get(node.id)
-        if (server := _server(node, verdict, present.get(key), pool)) is not None:
+            pool = pools[node.pool] = _Pool(key[0], settings.pool(node.pool), settings.health.fall)
+        server = _server(node, judgement.verdicts.get(node.id), present.get(key), pool)
+        if server is not None:
             wanted[key] = server
     for key, runs in present.items():
-        if key in declared:
+        if key in nodes:
             continue
         kept = _leaving(runs) if key[0].startswith(BACKEND_PREFIX) else runs
         if kept is not None:

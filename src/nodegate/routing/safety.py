@@ -27,7 +27,7 @@ from nodegate.model import (
     Verdict,
     Withheld,
 )
-from nodegate.routing.plan import Key, backend_of, pool_of
+from nodegate.routing.plan import Key, by_server, pool_of
 from nodegate.routing.reasons import explain
 from nodegate.settings import SafetySettings
 
@@ -66,7 +66,7 @@ def withhold_unsafe(
     """
     facts = _Facts(
         running=running.servers,
-        nodes={(backend_of(node.pool), node.id): node for node in inventory.nodes},
+        nodes=by_server(inventory),
         verdicts=judgement.verdicts,
         states={
             _key(change): change.server.state for change in changes if _sets_state(change) and change.server
@@ -170,15 +170,17 @@ class _Tally:
 def _kept_on_health(facts: _Facts, settings: SafetySettings) -> dict[Key, _Objection]:
     """The servers that serve although their nodes are down, with the rule and the numbers."""
     tallies: dict[str, _Tally] = {}
-    for key, server in facts.running.items():
-        node = facts.nodes.get(key)
-        if node is None or node.intent is not Intent.SERVE or server.weight == 0:
+    for key, node in facts.nodes.items():
+        server = facts.running.get(key)
+        if server is None or node.intent is not Intent.SERVE or server.weight == 0:
             continue
-        tally = tallies.setdefault(key[0], _Tally())
+        tally = tallies.get(key[0])
+        if tally is None:
+            tally = tallies[key[0]] = _Tally()
         tally.total += 1
         if facts.after(key, server) is ServerState.READY:
             tally.stay += 1
-            tally.answering += server.state is ServerState.READY and not server.marked_down
+            tally.answering += _answers(server)
         elif _down_on_right_chain(facts.verdicts.get(key[1])):
             tally.out.append(key)
     kept: dict[Key, _Objection] = {}

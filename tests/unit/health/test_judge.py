@@ -188,8 +188,12 @@ def test_the_long_dead_stay_down_though_they_are_asked_less_often(fleet: Build, 
     pool.see(1.0, a=refused)
     pool.judge(68.0)
     assert pool["a"].status is Status.DOWN
-    pool.judge(122.0)
+    pool.see(90.0, a=refused)
+    pool.see(91.0, a=refused)
+    pool.judge(300.0)
     assert pool["a"].status is Status.UNKNOWN
+    pool.see(301.0, a=refused)
+    assert pool["a"].status is Status.DOWN, "its failures are counted on from before"
 
 
 def test_an_observation_that_was_dropped_makes_a_node_new_again(fleet: Build) -> None:
@@ -207,6 +211,10 @@ def test_the_proven_address_is_the_last_one_that_answered_well(fleet: Build, ref
     pool.observations["a"] = replace(pool.observations["a"], address="198.51.100.9")
     pool.judge(2.0)
     assert (pool["a"].status, pool["a"].address) == (Status.DOWN, "192.0.2.1")
+    pool.observe("a", 3.0, Reading(height=100, syncing=True))
+    pool.observations["a"] = replace(pool.observations["a"], address="198.51.100.9")
+    pool.judge(3.0)
+    assert pool["a"].address == "192.0.2.1"
 
 
 def test_a_nodes_long_version_text_is_cut(fleet: Build) -> None:

@@ -84,6 +84,15 @@ def test_a_server_that_haproxy_took_out_is_no_reason_to_let_the_last_one_go(gate
     assert gate.state("n2") == "ready"
 
 
+def test_even_a_last_server_that_refuses_stays_so_that_haproxy_can_bring_it_back(gateway: Build) -> None:
+    gate = gateway(2, safety={"panic_threshold": 1.0})
+    for name in gate.nodes:
+        gate.set_running(name, marked_down=True)
+        gate.judged(name, Status.DOWN)
+    gate.settle()
+    assert len(gate.ready) == 1
+
+
 def test_the_last_one_waits_until_its_replacement_has_really_joined(gateway: Build, words: Build) -> None:
     gate = gateway(1)
     gate.node("n2")
