@@ -164,7 +164,9 @@ def _words(item: ErrorDetails) -> str:
         return _WORDS[item["type"]]
     if item["type"] == "value_error":
         return item["msg"].removeprefix("Value error, ")
-    message = _WORDS.get(item["type"]) or item["msg"].removeprefix("Input ")
+    message = _WORDS.get(item["type"]) or re.sub(
+        r"^(Input|String|Value|Tuple|List) (?=should )", "", item["msg"]
+    )
     value = item["input"]
     found = f", not {json.dumps(value)[:80]}" if isinstance(value, str | int | float) else ""
     return message[:1].lower() + message[1:] + found

@@ -396,9 +396,8 @@ def _overlaid(
         if isinstance(table, dict):
             table[key] = _variable_value(key, environ[name])
         else:
-            faults.append(
-                _variable_fault(name, f"{dotted(above)} is not a table that a variable can reach into")
-            )
+            words = f"{dotted((*above, key))} is not a setting that a variable can set"
+            faults.append(_variable_fault(name, words))
     if faults:
         raise BadDocument(faults)
     return data

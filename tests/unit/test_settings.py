@@ -435,8 +435,8 @@ def test_variables_need_no_file() -> None:
         ("NODEGATE_GATEWAY__LISTEN", "", "gateway.listen: "),
         ("NODEGATE_POOLS__MAIN", "x", "pools.main: should be a table"),
         ("NODEGATE_POOLS__MAIN__RETRY", "1", "pools.main.retry: unknown key; did you mean 'retries'?"),
-        ("NODEGATE_NODES__0__URL", "http://h", "nodes is not a table that a variable can reach into"),
-        ("NODEGATE_PROBE__INTERVAL__X", "1", "probe.interval is not a table that a variable can reach into"),
+        ("NODEGATE_NODES__0__URL", "http://h", "nodes.0.url is not a setting that a variable can set"),
+        ("NODEGATE_PROBE__INTERVAL__X", "1", "probe.interval.x is not a setting that a variable can set"),
         (
             "NODEGATE_GATEWAY__HAPROXY",
             "/nowhere/haproxy",

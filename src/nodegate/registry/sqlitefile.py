@@ -77,6 +77,9 @@ class DatabaseFile:
             if _code(error) not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
                 self.close()
             raise Unavailable(_words(self._path, error)) from error
+        except UnicodeDecodeError as error:  # SQLite quotes a damaged schema, and Python expects text
+            self.close()
+            raise Unavailable(_damaged(self._path, "its schema is not text")) from error
         except OSError as error:
             self.close()
             raise Unavailable(f"registry {self._path}: {error.strerror}; check its directory") from error
@@ -146,9 +149,9 @@ class DatabaseFile:
             # against damage, but may forget the last commits.
             db.execute("PRAGMA synchronous = FULL")
             self._check_owner(db)
-            found = [row[0] for row in db.execute("PRAGMA quick_check(1)")]
+            found = [str(row[0]) for row in db.execute("PRAGMA quick_check(1)")]
             if found != ["ok"]:
-                raise Unavailable(_damaged(self._path, "; ".join(map(str, found))))
+                raise Unavailable(_damaged(self._path, found[0]))
             db.execute("SELECT latest FROM state, nodes LIMIT 0")
             db.execute("PRAGMA journal_mode = WAL")
         except BaseException:
@@ -192,8 +195,9 @@ def _code(error: sqlite3.Error) -> int:
 
 
 def _damaged(path: Path, found: str) -> str:
+    what = " ".join(found.removeprefix("*** in database main ***").split())
     return (
-        f"registry {path} is damaged ({found}); nodegate leaves it as it is. Put a backup in its place, or "
+        f"registry {path} is damaged ({what}); nodegate leaves it as it is. Put a backup in its place, or "
         f"rescue it with `sqlite3 {path} .recover`; to begin with an empty one, move it away and restart"
     )
 

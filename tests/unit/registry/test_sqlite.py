@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -24,6 +25,7 @@ from hypothesis import strategies as st
 from contract import registry_process
 from contract.registry_contract import FixedClock, a_node
 from nodegate.errors import Conflict, Unavailable
+from nodegate.registry import sqlite
 from nodegate.registry.sqlite import SqliteRegistry
 from nodegate.registry.sqlitefile import SCHEMA
 from support import until
@@ -153,6 +155,24 @@ async def test_a_relative_path_does_not_move_with_the_working_directory(
     assert (tmp_path / "registry.db").is_file()
 
 
+async def test_own_writes_do_not_make_it_open_the_file_again(
+    registry: SqliteRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await registry.put(a_node("first"))
+    opened: list[object] = []
+    connect = sqlite3.connect
+
+    def counted(database: object, **options: Any) -> sqlite3.Connection:
+        opened.append(database)
+        return connect(database, **options)  # type: ignore[no-any-return,call-overload]
+
+    monkeypatch.setattr(sqlite3, "connect", counted)
+    for number in range(5):
+        await registry.put(a_node(f"n{number}"))
+        await registry.read()
+    assert opened == []
+
+
 # Other processes
 
 
@@ -255,6 +275,11 @@ def _other_database(path: Path) -> None:
         db.execute("CREATE TABLE nodes (id, version, record)")
 
 
+def _directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 def _newer(path: Path) -> None:
     with closing(sqlite3.connect(path)) as db:
         db.execute(f"PRAGMA user_version = {SCHEMA + 1}")
@@ -279,8 +304,8 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "emptied": (lambda path: os.truncate(path, 0), "is damaged (it is an empty file)"),
     "half of it gone": (lambda path: os.truncate(path, path.stat().st_size // 2), "is damaged"),
     "only its header": (lambda path: os.truncate(path, 100), "is damaged"),
-    "removed": (lambda path: path.unlink(), "is gone"),
-    "a directory": (lambda path: (path.unlink(), path.mkdir()), "cannot be opened"),
+    "removed": (Path.unlink, "is gone"),
+    "a directory": (_directory, "cannot be opened"),
     "a database of something else": (_other_database, "is damaged (it is a database of something else)"),
     "of a newer nodegate": (_newer, "was written by a newer nodegate (schema 2, this one knows 1)"),
     "without nodes": (_without("nodes"), "no such table: nodes"),
@@ -378,6 +403,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
+async def test_a_schema_that_is_no_text_any_more_is_damage(whole: bytes, tmp_path: Path) -> None:
+    (tmp_path / "registry.db").write_bytes(whole.replace(b"NOT NULL", b"NOT \xc0ULL"))
+    registry = SqliteRegistry(tmp_path / "registry.db", FixedClock())
+    with pytest.raises(Unavailable, match=r"is damaged \(its schema is not text\)"):
+        await registry.read()
+    await registry.close()
+
+
 @given(data=st.data())
 @settings(deadline=None, max_examples=80)
 def test_no_damage_makes_nodes_vanish_in_silence(whole: bytes, data: st.DataObject) -> None:
@@ -394,8 +427,8 @@ def test_no_damage_makes_nodes_vanish_in_silence(whole: bytes, data: st.DataObje
             registry = SqliteRegistry(path, FixedClock())
             try:
                 inventory = await registry.read()
-            except Unavailable:
-                return 30
+            except Unavailable as error:
+                return 30 if "\n" not in str(error) else -1
             finally:
                 await registry.close()
             return len(inventory.nodes) + len(inventory.faults)
@@ -513,6 +546,28 @@ async def test_a_cancelled_put_is_done_whole_or_not_at_all(registry: SqliteRegis
         await registry.put(a_node("n0"))
     except Conflict:
         assert "n0" in {node.id for node in inventory.nodes}
+
+
+@pytest.mark.parametrize("ends", ["put", "delete", "close"])
+async def test_who_waits_need_not_wait_for_the_next_look(
+    registry: SqliteRegistry, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    monkeypatch.setattr(sqlite, "POLL", 3600.0)
+    node = await registry.put(a_node())
+    waiting = asyncio.create_task(registry.changed(node.version))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(waiting), 0.2)  # it looks once, and then waits
+    calls = {
+        "put": lambda: registry.put(node),
+        "delete": lambda: registry.delete("n1", node.version),
+        "close": registry.close,
+    }
+    await calls[ends]()
+    if ends == "close":
+        with pytest.raises(Unavailable, match="closed"):
+            await asyncio.wait_for(waiting, 20)
+    else:
+        assert await asyncio.wait_for(waiting, 20) > node.version
 
 
 async def test_many_writes_wake_a_waiter_each_time(registry: SqliteRegistry) -> None:
