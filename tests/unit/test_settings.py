@@ -23,15 +23,12 @@ from nodegate.settings import (
     PoolSettings,
     ProbeSettings,
     Settings,
-    checked_address,
-    checked_host,
-    checked_name,
-    checked_path,
     checked_url,
     default_id,
     load_settings,
     routes_of,
 )
+from nodegate.settings.checks import checked_address, checked_host, checked_name, checked_path
 
 Write = Callable[..., Path]
 
@@ -357,6 +354,20 @@ def nodes(*tables: str) -> str:
             ["nodegate.toml:6: nodes[1].kind: pool 'main' holds iri nodes, this one is evm"],
         ),
         (
+            "[probe]\ninterval = 120\n[health]\nmax_age = 100\n",
+            [
+                "nodegate.toml:4: health.max_age: 100 s is too short: the next probe of a node may end 135 s "
+                "after the last one (probe.interval, jitter and timeout)"
+            ],
+        ),
+        (
+            "[probe]\nbackoff_max = 300\n",
+            [
+                "nodegate.toml:2: probe.backoff_max: 300 s is too long for health.max_age = 60: "
+                "a dead node would turn unknown between two probes"
+            ],
+        ),
+        (
             "[pools.main]\nkind = 'evm'\n" + nodes("url = 'http://h:1'\nkind = 'iri'"),
             ["nodegate.toml:5: nodes[0].kind: pool 'main' holds evm nodes, this one is iri"],
         ),
@@ -384,6 +395,8 @@ def nodes(*tables: str) -> str:
         "same url",
         "same id",
         "mixed kinds",
+        "observations too short-lived",
+        "back-off too long",
         "other kind",
         "path",
         "route",

@@ -8,8 +8,10 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from nodegate.documents import Document, faults_of
+from nodegate.documents import Document, faults_of, load
 from nodegate.errors import BadDocument, Fault
+from nodegate.protocols import adapters
+from nodegate.registry.records import declared_nodes
 from nodegate.settings import NodeSettings, Settings, load_settings
 
 
@@ -27,14 +29,17 @@ def settings_for(
     since nodes of two kinds cannot answer for each other. Raises BadDocument.
     """
     settings = load_settings(config, environ)
+    # Asked again when the daemon starts, but only here are the lines of the file known.
+    declared_nodes(settings, adapters(), load(config) if config is not None else None)
     data = settings.model_dump(exclude_unset=True)
     gateway = data.setdefault("gateway", {})
     if listen:
         gateway["listen"] = list(listen)
     if admin:
         gateway["admin"] = admin
-    declared = [_node(text, number) for number, text in enumerate(nodes)]
+    declared = [_node(text) for text in nodes]
     if declared:
+        _must_be_new(settings, nodes, declared)
         data["nodes"] = [*data.get("nodes", ()), *_in_pools(declared, settings, data)]
     try:
         return Settings.model_validate(data)
@@ -42,24 +47,31 @@ def settings_for(
         raise BadDocument(faults_of(error, Document(file="command line", data={}, lines={}))) from error
 
 
-def _node(text: str, number: int) -> NodeSettings:
+def _node(text: str) -> NodeSettings:
     kind, equals, url = text.partition("=")
-    where = f"--node {text}"
     if not equals or "://" in kind:
-        raise BadDocument(
-            [
-                Fault(
-                    file=where,
-                    line=None,
-                    key="",
-                    message="write KIND=URL, such as iri=http://192.0.2.1:14265",
-                )
-            ]
-        )
+        raise _bad_node(text, "write KIND=URL, such as iri=http://192.0.2.1:14265")
     try:
-        return NodeSettings.model_validate({"kind": kind, "url": url})
+        node = NodeSettings.model_validate({"kind": kind, "url": url})
     except ValidationError as error:
-        raise BadDocument(faults_of(error, Document(file=where, data={}, lines={}))) from error
+        where = Document(file=f"--node {text}", data={}, lines={})
+        raise BadDocument(faults_of(error, where)) from error
+    if kind not in (known := adapters()):
+        raise _bad_node(text, f"{kind!r} is no kind of node; known: {', '.join(sorted(known))}")
+    return node
+
+
+def _must_be_new(settings: Settings, texts: Sequence[str], declared: Sequence[NodeSettings]) -> None:
+    """Raises BadDocument for an option whose node the file, or an option before it, declares already."""
+    taken = {node.node_id: f"the file's node {node.url}" for node in settings.nodes}
+    for text, node in zip(texts, declared, strict=True):
+        if node.node_id in taken:
+            raise _bad_node(text, f"its id {node.node_id!r} is taken by {taken[node.node_id]}")
+        taken[node.node_id] = f"--node {text}"
+
+
+def _bad_node(text: str, message: str) -> BadDocument:
+    return BadDocument([Fault(file=f"--node {text}", line=None, key="", message=message)])
 
 
 def _in_pools(
