@@ -35,11 +35,12 @@ _TOML_PLACE = re.compile(r"\(at line (\d+), column \d+\)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """A parsed document: its data, and the line of each key path."""
+    """A parsed document: its data, the line of each key path, and the text it was read from."""
 
     file: str
     data: dict[str, Any]
     lines: dict[KeyPath, int]
+    text: str = ""
 
     def line_of(self, key: Sequence[str | int]) -> int | None:
         """Line of `key`, or of its nearest ancestor that has one; None for an empty document."""
@@ -75,7 +76,7 @@ def parse(text: str, *, file: str) -> Document:
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     try:
-        return Document(file=file, data=tomllib.loads(text), lines=_Lines(text).walk())
+        return Document(file=file, data=tomllib.loads(text), lines=_Lines(text).walk(), text=text)
     except tomllib.TOMLDecodeError as error:
         place = _TOML_PLACE.search(str(error))
         line = int(place.group(1)) if place else len(text.rstrip().split("\n"))

@@ -1,5 +1,5 @@
-"""The admin API as one ASGI application: it reads the Snapshot, writes intents to the registry, and never
-touches HAProxy."""
+"""The admin API as one ASGI application: it reads the Snapshot and writes intents to the registry. Of HAProxy
+it touches only what no registry keeps: counters and bans."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from nodegate import __version__
 from nodegate.api import errors
+from nodegate.api.access import access_routes
+from nodegate.api.clients import client_routes
 from nodegate.api.context import ApiContext
 from nodegate.api.guard import Guard
 from nodegate.api.nodes import node_routes
+from nodegate.api.policy import policy_routes
 from nodegate.api.reference import page
 from nodegate.api.system import system_routes
 
@@ -37,6 +40,9 @@ def create_app(context: ApiContext) -> FastAPI:
     bearer = [Security(HTTPBearer(auto_error=False, description="the file `token` of the state directory"))]
     guarded, open_routes = system_routes(context)
     app.include_router(node_routes(context), dependencies=bearer)
+    app.include_router(policy_routes(context), dependencies=bearer)
+    app.include_router(client_routes(context), dependencies=bearer)
+    app.include_router(access_routes(context), dependencies=bearer)
     app.include_router(guarded, dependencies=bearer)
     app.include_router(open_routes)
     _add_documentation(app)

@@ -2,13 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
+from nodegate.dataplane.tables import Ban, Tables
+from nodegate.documents import Document
 from nodegate.model import Snapshot
+from nodegate.policy.check import Finding
+from nodegate.policy.document import LoadedPolicy
 from nodegate.ports import Adapter, Clock, Registry
 from nodegate.settings import Settings
 from nodegate.telemetry import Telemetry
+
+
+class Applied(Protocol):
+    """What came of an apply: versions (`before` empty: none), warnings, why HAProxy was reloaded (empty: it
+    was not)."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def before(self) -> str: ...
+    @property
+    def warnings(self) -> Sequence[Finding]: ...
+    @property
+    def reload(self) -> str: ...
+
+
+class Policies(Protocol):
+    """The policies in force (`nodegate.daemon.policies`)."""
+
+    @property
+    def faults(self) -> Sequence[str]:
+        """What is wrong with documents on disk; the last good ones stay in force."""
+        ...
+
+    def kinds(self) -> Sequence[str]:
+        """Kinds with a policy in use now."""
+        ...
+
+    def loaded(self, kind: str) -> LoadedPolicy:
+        """The effective policy. Raises NotFound."""
+        ...
+
+    def operator(self, kind: str) -> Document | None:
+        """The operator's own document, None while the shipped one is in force as it is."""
+        ...
+
+    def version(self, kind: str) -> str:
+        """The digest of what is in force. Raises NotFound."""
+        ...
+
+    async def apply(self, document: Document) -> Applied:
+        """Put a document in force, whole or not at all. Raises BadDocument, Refused when HAProxy did not take
+        it, Conflict when nodegate.toml names the file for this kind, Unavailable."""
+        ...
+
+    async def withdraw(self, kind: str) -> Applied:
+        """Back to the shipped policy. Raises as `apply`."""
+        ...
+
+
+class Firewall(Protocol):
+    """HAProxy's counters and bans (`nodegate.dataplane.driver`). All raise Unavailable."""
+
+    async def tables(self) -> Tables:
+        """What is counted now."""
+        ...
+
+    async def ban(self, client: str, seconds: float) -> Ban:
+        """Ban an address or an IPv6 /64. Raises Malformed, and Refused where no policy is in force."""
+        ...
+
+    async def unban(self, client: str) -> bool:
+        """Lift a ban; False when there was none."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +88,8 @@ class ApiContext:
     """`snapshot` gives what the daemon knows now; `wake` asks it for a pass at once.
 
     `token` is the bearer token that every caller must show. `haproxy_metrics` gives the text of HAProxy's
-    own exporter and raises Unavailable when HAProxy does not answer. `clock` is the daemon's.
+    own exporter and raises Unavailable when HAProxy does not answer. `clock` is the daemon's. `directory` is
+    the state directory, where the access log lies.
     """
 
     snapshot: Callable[[], Snapshot]
@@ -28,3 +101,6 @@ class ApiContext:
     telemetry: Telemetry
     haproxy_metrics: Callable[[], Awaitable[bytes]]
     clock: Clock
+    policies: Policies
+    firewall: Firewall
+    directory: Path

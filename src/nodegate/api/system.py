@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from nodegate import __version__
 from nodegate.api.context import ApiContext
+from nodegate.api.counters import read_counters
 from nodegate.api.errors import ErrorDocument
 from nodegate.views import PlanDocument, StatusDocument, plan_document, status_document
 
@@ -49,6 +50,7 @@ def _guarded(context: ApiContext) -> APIRouter:
     @router.get("/metrics", tags=["metrics"], summary="nodegate's metrics", response_class=Response)
     async def metrics(accept: Annotated[str, Header()] = "") -> Response:
         """Prometheus text, or OpenMetrics when the scraper asks for it."""
+        await read_counters(context)
         text, content_type = context.telemetry.exposition(accept)
         return Response(text, media_type=content_type)
 

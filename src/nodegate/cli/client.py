@@ -23,6 +23,15 @@ from nodegate.errors import (
     Unsafe,
 )
 from nodegate.views import NodeDetail, NodesDocument, PlanDocument, StatusDocument
+from nodegate.views.policy import (
+    BanRow,
+    BansLifted,
+    ClientsDocument,
+    PoliciesDocument,
+    PolicyApplied,
+    PolicyDetail,
+)
+from nodegate.views.why import Explanation
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -109,6 +118,41 @@ class AdminClient:
         """The daemon in one look."""
         return self._get(StatusDocument, "/api/v1/status")
 
+    def policies(self) -> PoliciesDocument:
+        """The policies in force, one row for each kind."""
+        return self._get(PoliciesDocument, "/api/v1/policies")
+
+    def policy(self, kind: str) -> PolicyDetail:
+        """The policy of one kind, whole. Raises NotFound."""
+        return self._get(PolicyDetail, _below("policies", kind))
+
+    def apply_policy(self, kind: str, toml: str, file: str) -> PolicyApplied:
+        """Put a document in force. Raises BadDocument, Refused when HAProxy did not take it, Conflict."""
+        response = self._send("PUT", _below("policies", kind), {"toml": toml, "file": file}, {})
+        return self._parsed(PolicyApplied, response)
+
+    def withdraw_policy(self, kind: str) -> PolicyApplied:
+        """Back to the shipped policy."""
+        return self._parsed(PolicyApplied, self._send("DELETE", _below("policies", kind), None, {}))
+
+    def clients(self, *, top: int, by: str) -> ClientsDocument:
+        """The clients that ask most, and all bans."""
+        return self._get(ClientsDocument, "/api/v1/clients", {"top": str(top), "by": by})
+
+    def ban(self, address: str, seconds: float, reason: str | None) -> BanRow:
+        """Ban a client."""
+        document = {"client": address, "seconds": seconds, "reason": reason}
+        return self._parsed(BanRow, self._send("POST", "/api/v1/bans", document, {}))
+
+    def unban(self, address: str | None) -> BansLifted:
+        """Lift one ban, None: all. Raises NotFound."""
+        path = "/api/v1/bans" if address is None else _below("bans", address)
+        return self._parsed(BansLifted, self._send("DELETE", path, None, {}))
+
+    def request(self, request_id: str) -> Explanation:
+        """Why a request was answered as it was. Raises NotFound."""
+        return self._get(Explanation, _below("requests", request_id))
+
     def _get(self, model: type[M], path: str, query: Mapping[str, str] | None = None) -> M:
         return self._parsed(model, self._send("GET", path, None, query or {}))
 
@@ -167,7 +211,11 @@ def _fault(item: Mapping[str, Any]) -> Fault:
 
 
 def _path(node_id: str) -> str:
-    return f"/api/v1/nodes/{quote(node_id, safe='')}"
+    return _below("nodes", node_id)
+
+
+def _below(collection: str, name: str) -> str:
+    return f"/api/v1/{collection}/{quote(name, safe='')}"
 
 
 def _query(*, wait: float | None) -> dict[str, str]:

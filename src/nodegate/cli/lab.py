@@ -1,4 +1,4 @@
-"""`nodegate lab`: simulated nodes, their faults, and a measured stream of requests."""
+"""`nodegate lab`: simulated nodes, their faults, attacks, and a measured stream of requests."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nodegate.cli.attack import attack
 from nodegate.errors import BadDocument, Fault, Unavailable
 
 if TYPE_CHECKING:
     from nodegate.lab.lab import Lab
 
 lab = typer.Typer(no_args_is_help=True, help="Simulated nodes, with faults on demand.")
+lab.command()(attack)
 
 DEFAULT_CONTROL = "http://127.0.0.1:14279"
 ControlUrl = Annotated[

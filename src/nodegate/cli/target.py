@@ -40,6 +40,11 @@ def find_daemon(
     return Target(url=url, token=token or _own_token(directory, url))
 
 
+def has_daemon(state: Path | None, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether a daemon left its address in the state directory (None: the default one)."""
+    return StateDir(state or default_state_dir(environ)).admin.is_file()
+
+
 def _own_token(directory: StateDir, url: str) -> str:
     try:
         if _checked(_read(directory.admin, directory.path)) == url:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from nodegate.errors import NodegateError, NotFound, Unavailable
 from nodegate.health import criteria_of, judge
@@ -31,7 +33,8 @@ from nodegate.ports import Adapter, Clock, Driver, Registry
 from nodegate.probe.exchange import Upstream
 from nodegate.probe.worker import Prober
 from nodegate.routing.diff import applied, diff
-from nodegate.routing.plan import desired
+from nodegate.routing.lanes import Lanes, main_bounds, main_lane, with_lanes
+from nodegate.routing.plan import backend_of, desired
 from nodegate.routing.safety import withhold_unsafe
 from nodegate.settings import Settings
 from nodegate.telemetry import Event, Telemetry, record, say_pass
@@ -44,12 +47,32 @@ REST = 3.0
 """A pass rests at least this many times its own duration, so that a fleet of thousands that changes all the
 time costs a quarter of a core at most."""
 SHORTEST_REST = 0.05
+LONGEST_REST = 2.0
+"""A pass may be long because HAProxy hung, which costs nothing: whoever waits for the next one must not wait for
+a multiple of that."""
 REREAD_EVERY = 5.0
 """Seconds between reads of an unchanged registry: they prove that it is still readable."""
 RETRY_REGISTRY = 1.0
+LANES_UP_TO = 1000
+"""Larger pools have no lanes. A lane is every node once more in HAProxy, and bounds what one node gets at once;
+where nodes are not fewer than the requests under way, balancing by least connections bounds that already."""
 
-Gateway = Callable[[Mapping[str, str]], Routing]
-"""The shape of the gateway for given pools (name → kind): a routing with skeleton and maps, no servers."""
+
+class Gateway(Protocol):
+    """What the passes need of the gateway beside servers."""
+
+    def shape(self, pools: Mapping[str, str], crowded: Set[str]) -> Routing:
+        """The shape for given pools (name → kind): a routing with skeleton and maps, no servers. `crowded`
+        pools have no lanes."""
+        ...
+
+    def lanes(self) -> Lanes:
+        """The lanes of the pools of the last shape, by pool; a pool without a policy has none."""
+        ...
+
+    async def heights(self, heights: Mapping[str, int]) -> None:
+        """Tell the data plane the pools' heads. Raises NodegateError when it is lost."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +114,7 @@ class Control:
     def shape(self) -> Routing:
         """The gateway's shape for the pools that are known now."""
         inventory = self.snapshot.inventory or Inventory(nodes=(), index=0, read_at=self._started_at)
-        return self._parts.gateway(pools_of(self._parts.settings, inventory))
+        return self._parts.gateway.shape(pools_of(self._parts.settings, inventory), crowded_pools(inventory))
 
     async def watch_registry(self) -> None:
         """Keep the inventory current, for ever. A registry that fails leaves the last inventory in force."""
@@ -117,7 +140,8 @@ class Control:
         while True:
             self._wake.clear()
             await self.one_pass()
-            await asyncio.sleep(max(SHORTEST_REST, REST * self.snapshot.pass_duration))
+            rest = REST * self.snapshot.pass_duration
+            await asyncio.sleep(min(LONGEST_REST, max(SHORTEST_REST, rest)))
             try:
                 await asyncio.wait_for(self._wake.wait(), PASS_EVERY)
             except TimeoutError:
@@ -167,19 +191,29 @@ class Control:
             if server.marked_down:
                 self.prober.probe_soon(name)
         shape = self.shape()
+        lanes, main = self._parts.gateway.lanes(), main_lane(running.routing)
         wanted = desired(
             inventory,
             known.judgement,
-            running.routing,
+            main,
             settings=settings,
             skeleton=shape.skeleton,
             maps=shape.maps,
+            bounds=main_bounds(lanes),
         )
+        ceilings = {
+            (backend_of(node.pool), node.id): node.maxconn or settings.pool(node.pool).maxconn
+            for node in inventory.nodes
+        }
         plan = withhold_unsafe(
-            diff(running.routing, wanted), running.routing, inventory, known.judgement, known.at,
-            settings=settings.safety,
-        )  # fmt: skip
+            diff(main, wanted), main, inventory, known.judgement, known.at, settings=settings.safety
+        )
+        plan = with_lanes(plan, running.routing, lanes, ceilings)
         refused = await driver.apply(plan, applied(running.routing, plan.changes))
+        views = known.judgement.pools.items()
+        await self._parts.gateway.heights(
+            {name: view.height for name, view in views if view.height is not None}
+        )
         if self.snapshot.registry_error is None:
             await self._forget_removed(inventory, running, wanted)
         return replace(known, plan=plan, running=running, refused=refused, haproxy_error=None)
@@ -250,6 +284,12 @@ class Control:
         probe = self._parts.settings.probe
         patience = self._started_at + probe.interval + probe.timeout
         return snapshot.at > patience or all(node.id in snapshot.observations for node in inventory.nodes)
+
+
+def crowded_pools(inventory: Inventory) -> frozenset[str]:
+    """Pools with more than `LANES_UP_TO` nodes."""
+    sizes = Counter(node.pool for node in inventory.nodes)
+    return frozenset(pool for pool, size in sizes.items() if size > LANES_UP_TO)
 
 
 def pools_of(settings: Settings, inventory: Inventory) -> dict[str, str]:

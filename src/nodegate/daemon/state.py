@@ -29,6 +29,7 @@ class StateDir:
         self.token = self.path / "token"
         self.admin = self.path / "admin"
         self.lock = self.path / "lock"
+        self.policies = self.path / "policies"
         self.config = self.path / "config"
 
     def prepare(self) -> None:

@@ -56,7 +56,9 @@ def find_haproxy(setting: Path | None = None) -> Binary:
             "empty to use the one that was installed with nodegate"
         )
     if missing := [why for option, why in FEATURES.items() if f"+{option}" not in report.split()]:
-        raise Unsafe(f"{path} is HAProxy {found['text']}, built without {' and '.join(missing)}")
+        raise Unsafe(
+            f"{path} is HAProxy {found['text']}, built without {' and '.join(missing)} (gateway.haproxy)"
+        )
     return Binary(path=path, version=found["text"], environment=environment)
 
 

@@ -35,14 +35,15 @@ _SIMPLE: Mapping[ChangeKind, Callable[[Server], tuple[str, ...]]] = {
 }
 
 
-def order(change: Change, trust: Trust) -> Order:
-    """What to tell HAProxy for a change of a server."""
+def order(change: Change, trust: Trust, number: int | None = None) -> Order:
+    """What to tell HAProxy for a change of a server. `number` is for one that is added, as in
+    `wire.add_server`."""
     server = change.server
     if server is None:
         return Order(change=change, fault=f"{change.kind.value}: no server is named")
     try:
         if change.kind is ChangeKind.ADD:
-            return Order(change=change, commands=wire.add_server(server, trust.get(server.backend)))
+            return Order(change=change, commands=wire.add_server(server, trust.get(server.backend), number))
         return Order(change=change, commands=_SIMPLE[change.kind](server))
     except Unsafe as error:
         return Order(change=change, fault=sentence(change, str(error)))

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
 import aiohttp
 
+from nodegate.dataplane import tables
+from nodegate.dataplane.accesslog import rotate
 from nodegate.dataplane.binary import Binary, find_haproxy
 from nodegate.dataplane.certificate import system_authorities
 from nodegate.dataplane.changes import Key, Order, key_of, order, outcome, sentence
@@ -21,10 +24,12 @@ from nodegate.dataplane.lifecycle import Lifecycle
 from nodegate.dataplane.process import HaproxyProcess
 from nodegate.dataplane.shape import make_shape
 from nodegate.dataplane.store import Store
+from nodegate.dataplane.tables import Ban, Tables
 from nodegate.errors import BadDocument, Conflict, Malformed, Refused, Unavailable, Unsafe
-from nodegate.haproxy import gateway, pools, reports, wire
+from nodegate.haproxy import gateway, guarding, pools, reports, wire
+from nodegate.haproxy.guarding import Guarded
 from nodegate.haproxy.paths import MAPS, Paths
-from nodegate.model import Change, ChangeKind, Plan, Routing, Running, Traffic
+from nodegate.model import Change, ChangeKind, Instant, Plan, Routing, Running, Traffic
 from nodegate.settings import Settings
 
 log = logging.getLogger("nodegate.dataplane")
@@ -35,10 +40,24 @@ REJECTED_FOR = 60.0
 STOP_GRACE = 10.0
 """Seconds that requests under way have at an ordered stop."""
 
+CONVERSATION = 500
+"""Changes of servers that share one conversation with HAProxy."""
+
+ADD_BUDGET = 5.0
+"""Seconds that a pass may spend on adding servers. HAProxy stops all its threads for each one, which takes
+most time just when the machine is short of it."""
+
 IDLE_CLOSE = 0.1
 """Seconds in which HAProxy closes a server's idle connections; a delete is tried once more after them."""
 
 METRICS_TIMEOUT = 10.0
+ASKED_THREADS = 6
+"""Connections asked for the policy they obey, each of which any thread may take."""
+
+HEIGHTS_EVERY = 3.0
+"""Seconds between two updates of the heads that the guard measures open ranges by."""
+
+HEIGHT = "height/"
 METRICS_BY_SERVER = 1000
 """Up to this many servers HAProxy's exporter reports each one; beyond, only its pools."""
 
@@ -53,23 +72,32 @@ class HaproxyDriver:
         self._store = Store(self.paths)
         self._process = HaproxyProcess(binary or find_haproxy(settings.gateway.haproxy), self.paths)
         self._life = Lifecycle(self._process, self._store, settings.gateway.tls_certificate)
+        self._guarded = Guarded()
         self._shape = make_shape(settings, (), {}, self.paths)
+        self._heights: dict[str, str] = {}
+        self._heights_at = 0.0
         self._shape_is_known = False
         self._server_count = 0
         self._saved = False
         self._adopted = False
+        self._free_number: int | None = None
         self._rejected: tuple[str, str, float] | None = None
         self._lock = asyncio.Lock()
 
-    def shape(self, names: Iterable[str], traffic: Mapping[str, Traffic]) -> Routing:
+    def shape(
+        self, names: Iterable[str], traffic: Mapping[str, Traffic], guarded: Guarded | None = None
+    ) -> Routing:
         """The gateway's shape for the pools `names` (besides those of the settings): a routing with
-        skeleton and maps and no servers. `traffic` is by pool.
+        skeleton and maps and no servers. `traffic` is by pool; `guarded` are the pools under a policy.
 
         The driver starts and reloads HAProxy in this shape from now on. Raises Unsafe as `gateway.build`.
         """
         wanted = pools.pool_names(self._settings, names)
-        if wanted != self._shape.pools or dict(traffic) != self._shape.traffic:
-            self._shape = make_shape(self._settings, wanted, traffic, self.paths)
+        guarded = guarded or Guarded()
+        same = wanted == self._shape.pools and dict(traffic) == self._shape.traffic
+        if not same or guarded != self._guarded:
+            self._guarded = guarded
+            self._shape = make_shape(self._settings, wanted, traffic, self.paths, guarded)
         self._shape_is_known = True
         return self._shape.routing()
 
@@ -86,7 +114,7 @@ class HaproxyDriver:
                 return None if known else f"adopted the running HAProxy, {await self._described()}"
             await self._clear_away()
             pid = await self._life.start(self._shape, as_it_was=not self._shape_is_known)
-            self._adopted, self._saved = True, False
+            self._adopted, self._saved, self._free_number = True, False, None
             return f"started HAProxy {self._process.binary.version}, process {pid}"
 
     async def _described(self) -> str:
@@ -108,14 +136,17 @@ class HaproxyDriver:
 
     async def running(self) -> Running:
         """What HAProxy does now, read from HAProxy itself. Raises Unavailable when it does not answer."""
-        asked = (wire.SHOW_INFO, wire.SHOW_SERVERS, wire.SHOW_STAT, *map(wire.show_map, MAPS))
+        names = tuple(dict.fromkeys((*MAPS, *self._shape.maps)))
+        asked = (wire.SHOW_INFO, wire.SHOW_SERVERS, wire.SHOW_STAT, *map(wire.show_map, names))
         info_reply, state, stat, *map_replies = await self._process.runtime.send(asked)
         info = _info(info_reply)
         try:
-            servers, traffic = reports.read_servers(state, stat)
+            # 10,000 servers take a tenth of a second, which probes must not have to wait for.
+            servers, traffic = await asyncio.to_thread(reports.read_servers, state, stat)
+            self._free_number = await asyncio.to_thread(reports.free_number, state)
             maps = {
-                name: reports.read_map(reply)
-                for name, reply in zip(MAPS, map_replies, strict=True)
+                name: _lasting(reports.read_map(reply))
+                for name, reply in zip(names, map_replies, strict=True)
                 if not wire.is_refusal(reply)  # an older configuration may lack a map
             }
         except (Malformed, Refused) as error:
@@ -139,9 +170,13 @@ class HaproxyDriver:
                 if fault is None:
                     return ()
                 refused.append(fault)
+            not_reloaded = bool(refused)
             failed: set[Key] = set()
             for kind, group in groupby(plan.changes, key=_engine):
                 changes = list(group)
+                if not_reloaded and kind is ChangeKind.SET_MAP:
+                    # A policy of lanes that HAProxy does not have would lead nowhere.
+                    changes = [item for item in changes if item.map_name in MAPS]
                 if kind is ChangeKind.SET_MAP:
                     refused += await self._set_maps(changes)
                 elif kind is None:
@@ -149,6 +184,97 @@ class HaproxyDriver:
             if plan.changes or not self._saved:
                 refused += await self._keep(wanted, failed)
             return tuple(refused)
+
+    async def set_policies(self, guarded: Guarded) -> str:
+        """Put the maps of `guarded` in force, each in one transaction; returns why that needs a reload,
+        which the next pass does, "" when it is done.
+
+        Raises Refused with HAProxy's words, Unavailable when HAProxy is lost.
+        """
+        async with self._lock:
+            shape = make_shape(self._settings, self._shape.pools, self._shape.traffic, self.paths, guarded)
+            if shape.skeleton != self._shape.skeleton:
+                return guarding.why_reload(self._shape.guarded, shape.guarded)
+            changes = [
+                Change(kind=ChangeKind.SET_MAP, why="policy", map_name=name, entries=entries)
+                for name, entries in shape.guarded.maps().items()
+                if entries != self._shape.maps.get(name)
+            ]
+            # The guard's own program last: its facts may ask for limits that must be there already.
+            changes.sort(key=lambda change: change.map_name == guarding.GUARD)
+            if refused := await self._set_maps(changes):
+                raise Refused("; ".join(refused))
+            self._guarded, self._shape = guarded, shape
+            self._saved = False
+            return ""
+
+    async def obeys(self, kind: str, version: str) -> bool:
+        """Whether HAProxy's threads obey this version of a kind's policy."""
+        connector = aiohttp.UnixConnector(str(self.paths.exporter_socket), force_close=True)
+        timeout = aiohttp.ClientTimeout(total=METRICS_TIMEOUT)
+        try:
+            async with aiohttp.ClientSession(
+                connector=connector, timeout=timeout, trust_env=False
+            ) as session:
+                for _ in range(ASKED_THREADS):
+                    async with session.get(f"http://haproxy/policy/{kind}") as response:
+                        if response.status != 200 or await response.text() != version:
+                            return False
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return False
+        return True
+
+    async def set_heights(self, heights: Mapping[str, int]) -> None:
+        """Tell the guard the pools' heads, for open block ranges. At most every `HEIGHTS_EVERY` seconds."""
+        now = asyncio.get_running_loop().time()
+        wanted = {f"{HEIGHT}{pool}": str(height) for pool, height in heights.items()}
+        if guarding.GUARD not in self._shape.maps or wanted == self._heights or now < self._heights_at:
+            return
+        self._heights_at = now + HEIGHTS_EVERY
+        for key, value in wanted.items():
+            if self._heights.get(key) != value:
+                replies = await self._process.runtime.send(wire.set_entry(guarding.GUARD, key, value))
+                wire.accepted(replies[-1])
+        self._heights = wanted
+
+    async def tables(self) -> Tables:
+        """HAProxy's counters. Raises Unavailable when HAProxy does not answer."""
+        if not self._shape.guarded.used:
+            return Tables()
+        replies = await self._process.runtime.send([wire.show_table(name) for name in tables.READ])
+        try:
+            return await asyncio.to_thread(tables.read_tables, replies, Instant(time.time()))
+        except (Malformed, Refused) as error:
+            raise Unavailable(str(error)) from error
+
+    async def ban(self, client: str, seconds: float) -> Ban:
+        """Refuse a client for some seconds. Raises Malformed for what is no address, Refused when no policy
+        is in force, Unavailable when HAProxy does not answer."""
+        key = tables.counted_as(client)
+        if not self._shape.guarded.used:
+            raise Refused("no pool has a policy, so nobody can be banned")
+        until = int(time.time() + seconds)
+        command = wire.set_table(guarding.BANS, key, {"gpt0": until, "gpc0": 0})
+        for reply in await self._process.runtime.send([command]):
+            wire.accepted(reply)
+        return Ban(client=key, until=Instant(until), automatic=False)
+
+    async def unban(self, client: str) -> bool:
+        """Lift a ban; False when there was none. Raises as `ban`."""
+        key = tables.counted_as(client)
+        if all(ban.client != key for ban in (await self.tables()).bans):
+            return False
+        # Its refusals are forgotten too, else the next one within the minute would ban anew.
+        accounts = [f"{policy.kind}|{key}" for policy in self._shape.guarded.used]
+        forget = [wire.clear_table(guarding.BANS, key)]
+        forget += [wire.clear_table(guarding.CLIENTS_1M, account) for account in accounts]
+        replies = await self._process.runtime.send(forget)
+        wire.accepted(replies[0])
+        return True
+
+    def rotate_access_log(self) -> bool:
+        """Put the access log aside when it has grown; True when it was. Blocks; raises Unavailable."""
+        return rotate(self.paths.access_log, self._settings.gateway.access_log_bytes)
 
     async def refresh_certificate(self) -> bool:
         """Serve with the listener's certificate file as it is now; True when it had changed.
@@ -200,12 +326,29 @@ class HaproxyDriver:
             words = sentence(change, f"{error}; the last good configuration stays in force")
             self._rejected = (shape.skeleton, words, now + REJECTED_FOR)
             return words
-        self._rejected, self._saved = None, True
+        self._rejected, self._saved, self._free_number = None, True, None
         return None
 
     async def _change_servers(self, changes: Iterable[Change], failed: set[Key]) -> list[str]:
-        """One conversation for all changes; returns the refusals and adds what was not added to `failed`."""
-        refused = await self._ask([order(change, self._shape.trust) for change in changes])
+        """Carry the changes out; returns the refusals and adds what was not added to `failed`.
+
+        A pass must not be held up for long: servers that could not be added within `ADD_BUDGET` are left
+        to the next pass, which finds them missing.
+        """
+        orders = [order(change, self._shape.trust, self._number(change)) for change in changes]
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + ADD_BUDGET
+        refused: list[tuple[Order, str]] = []
+        left = 0
+        for start in range(0, len(orders), CONVERSATION):
+            chunk = orders[start : start + CONVERSATION]
+            if loop.time() > deadline:
+                others = [item for item in chunk if item.change.kind is not ChangeKind.ADD]
+                left += len(chunk) - len(others)
+                chunk = others
+            refused += await self._ask(chunk)
+        if left:
+            log.info("%d servers more are to be added; the next pass goes on", left)
         if again := [item for item, _ in refused if item.change.kind is ChangeKind.DELETE]:
             # Maintenance closes the idle connections of a server, but not before the next turn.
             await asyncio.sleep(IDLE_CLOSE)
@@ -214,6 +357,13 @@ class HaproxyDriver:
             if item.change.kind is ChangeKind.ADD and item.change.server is not None:
                 failed.add(key_of(item.change.server))
         return [words for _, words in refused]
+
+    def _number(self, change: Change) -> int | None:
+        """The numeric id for a server that is to be added; None when it is not known which ones are free."""
+        if change.kind is not ChangeKind.ADD or self._free_number is None:
+            return None
+        self._free_number += 1
+        return self._free_number - 1
 
     async def _ask(self, orders: Sequence[Order]) -> list[tuple[Order, str]]:
         """Have the orders carried out in one conversation; returns the refused ones with the reason."""
@@ -228,6 +378,8 @@ class HaproxyDriver:
             if name is None or entries is None:
                 continue
             try:
+                if name == guarding.GUARD:
+                    entries = {**entries, **self._heights}
                 (prepared,) = await self._process.runtime.send([wire.prepare_map(name)])
                 commands = wire.fill_map(name, wire.map_version(prepared), entries)
                 for reply in await self._process.runtime.send(commands):
@@ -238,17 +390,24 @@ class HaproxyDriver:
 
     async def _keep(self, wanted: Routing, failed: set[Key]) -> list[str]:
         """Write down what runs now. A disk that fails does not stop the service: it is only said."""
-        shape = self._shape
-        servers = [item for item in shape.writable(wanted.servers.values()) if key_of(item) not in failed]
         self._saved = False
         try:
-            lines = gateway.server_lines(servers, shape.trust)
-            await asyncio.to_thread(self._store.put_servers, lines)
-            await asyncio.to_thread(self._store.put_maps, wanted.maps)
+            await asyncio.to_thread(self._write_down, wanted, failed)
         except (Unavailable, Unsafe) as error:
             return [f"the configuration for HAProxy's next start is not current: {error}"]
         self._saved = True
         return []
+
+    def _write_down(self, wanted: Routing, failed: set[Key]) -> None:
+        shape = self._shape
+        servers = [item for item in shape.writable(wanted.servers.values()) if key_of(item) not in failed]
+        self._store.put_servers(gateway.server_lines(servers, shape.trust), shape.text())
+        self._store.put_maps(wanted.maps)
+
+
+def _lasting(entries: dict[str, str]) -> dict[str, str]:
+    """The entries of a map without the heights, which change all the time and belong to no plan."""
+    return {key: value for key, value in entries.items() if not key.startswith(HEIGHT)}
 
 
 def _engine(change: Change) -> ChangeKind | None:

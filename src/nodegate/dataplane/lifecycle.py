@@ -45,11 +45,12 @@ class Lifecycle:
             last = insert_servers(shape.text(), await asyncio.to_thread(store.server_lines))
         fault: Unsafe | None = None
         for text in dict.fromkeys(filter(None, (last, shape.text(), good))):
+            if fault is not None:
+                log.error("%s; trying to start HAProxy with less", fault)
             await asyncio.to_thread(store.put, text)
             try:
                 pid = await self._process.start(gateway.listen_in(text))
             except Unsafe as error:
-                log.error("%s; trying to start HAProxy with less", error)
                 fault = fault or error
             else:
                 await asyncio.to_thread(store.approve)
@@ -70,6 +71,7 @@ class Lifecycle:
         new = set(shape.listen) - set(gateway.listen_in(before or ""))
         await wait_for_addresses(sorted(new))
         await self.take_certificate()
+        await asyncio.to_thread(store.prepare)
         await asyncio.to_thread(store.put_maps, shape.maps)
         try:
             text = shape.text(wanted.servers.values())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
 import re
 import signal
@@ -19,6 +20,7 @@ from nodegate.dataplane.binary import Binary
 from nodegate.dataplane.socket import RuntimeSocket
 from nodegate.errors import Conflict, Malformed, Refused, Unavailable, Unsafe
 from nodegate.haproxy import reports, wire
+from nodegate.haproxy.accesslog import DESCRIPTOR
 from nodegate.haproxy.config import split_host_port
 from nodegate.haproxy.paths import Paths
 
@@ -28,7 +30,7 @@ START_TIMEOUT = 30.0
 TERM_TIMEOUT = 5.0
 """Seconds between SIGTERM and SIGKILL."""
 
-PORT_PATIENCE = 5.0
+PORT_PATIENCE = 2.0
 """Seconds to wait for an address that a dying HAProxy may still hold."""
 
 LOG_LIMIT = 5_000_000
@@ -37,10 +39,20 @@ LOG_LIMIT = 5_000_000
 SOCKET_PATH_LIMIT = 97
 """Longest path of a UNIX socket that HAProxy can bind: the kernel's 108 bytes less its own suffix."""
 
+NEW_SELF = 1.0
+"""Seconds in which a master may cut conversations: it starts itself anew after each change of workers."""
+
+PIPE_BYTES = 1_048_576
+"""Lines of the access log under way; HAProxy drops those that do not fit rather than wait."""
+
 _POLL = 0.02
 _ALERT = re.compile(r"^\[ALERT\]\s+\(\d+\) : (?P<text>.*)$", re.MULTILINE)
 _NOISE = re.compile(r"^config : (?:Error\(s\) found in|Fatal errors found in).*$|^haproxy version is.*$")
 _IN_USE = re.compile(r"\(Address already in use\)(?: for)? \[(?P<place>[^\]]+(?:\]:\d+)?)\]")
+_HINTS = {
+    "Cannot raise FD limit": "lower gateway.maxconn, or allow this user more open files (ulimit -n)",
+    "Cannot create receiving socket": "HAProxy may not open sockets here",
+}
 _LISTEN_ERRORS = {
     errno.EADDRINUSE: "is in use by another program: stop it, or choose another address",
     errno.EACCES: "needs privileges: choose a port above 1023, or give HAProxy the right to bind it",
@@ -56,6 +68,8 @@ class HaproxyProcess:
         self.paths = paths
         self.runtime = RuntimeSocket(paths.runtime_socket)
         self.master = RuntimeSocket(paths.master_socket)
+        self._child: int | None = None
+        self._writer: int | None = None
 
     async def validate(self, file: Path) -> None:
         """Let HAProxy read the configuration `file`. Raises Unsafe with HAProxy's own words."""
@@ -76,14 +90,17 @@ class HaproxyProcess:
 
     async def processes(self) -> reports.Processes | None:
         """Master and workers, None when there is no master. Raises Unavailable when one hangs."""
-        try:
-            return reports.read_processes(await self.master.ask(wire.SHOW_PROCESSES))
-        except Malformed as error:
-            raise Unavailable(str(error)) from error
-        except Unavailable as error:
-            if isinstance(error.__cause__, FileNotFoundError | ConnectionRefusedError):
-                return None
-            raise
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + NEW_SELF
+        while True:
+            try:
+                return reports.read_processes(await self.master.ask(wire.SHOW_PROCESSES))
+            except (Unavailable, Malformed) as error:
+                if isinstance(error.__cause__, FileNotFoundError | ConnectionRefusedError):
+                    return None
+                if loop.time() > deadline:
+                    raise Unavailable(f"HAProxy's master does not answer: {error}") from error
+            await asyncio.sleep(_POLL)
 
     async def start(self, listen: Iterable[str]) -> int:
         """Start HAProxy on `paths.config` and wait until it answers; returns the master's process id.
@@ -97,7 +114,11 @@ class HaproxyProcess:
         await self.validate(self.paths.config)
         await wait_for_addresses(listen)
         offset = _put_aside(self.paths.log)
-        pid = self._spawn()
+        if self._child is not None:
+            _alive(self._child)  # reaps the one that died
+        if self._writer is not None:
+            _alive(self._writer)
+        pid = self._child = self._spawn()
 
         async def settled() -> bool:
             return not _alive(pid) or (await self.answers() and await self.processes() is not None)
@@ -141,6 +162,12 @@ class HaproxyProcess:
         _signal(found.master, signal.SIGUSR1)
         await _until(idle, grace)
         await self._end(pids, [signal.SIGTERM, signal.SIGKILL])
+        if (writer := self._writer) is not None:
+
+            async def written() -> bool:
+                return not _alive(writer)
+
+            await _until(written, TERM_TIMEOUT)
         return True
 
     async def _busy(self, workers: Iterable[int]) -> bool:
@@ -165,23 +192,60 @@ class HaproxyProcess:
             self.binary.path, "-W", "-S", f"{self.paths.master_socket},mode,600,level,admin",
             "-f", self.paths.config,
         )  # fmt: skip
-        return os.posix_spawn(
-            self.binary.path,
-            [str(word) for word in command],
-            self.binary.full_environment(),
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                log,
-                (os.POSIX_SPAWN_DUP2, 1, 2),
-            ],
-            setsid=True,
-        )
+        lines = self._access_log()
+        try:
+            return os.posix_spawn(
+                self.binary.path,
+                [str(word) for word in command],
+                self.binary.full_environment(),
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    log,
+                    (os.POSIX_SPAWN_DUP2, 1, 2),
+                    (os.POSIX_SPAWN_DUP2, lines, DESCRIPTOR),
+                ],
+                setsid=True,
+            )
+        finally:
+            os.close(lines)
+
+    def _access_log(self) -> int:
+        """Start what writes the access log; returns the pipe that leads to it.
+
+        HAProxy takes away the append mode of a file that it is given, so that nobody could ever shorten
+        it. `grep` appends for it, and leaves out what HAProxy says of its own coming and going; it outlives
+        nodegate as HAProxy does, and ends with the last worker. Workers inherit the pipe, and so does the
+        master when it starts itself anew for a reload.
+        """
+        reader, lines = os.pipe()
+        try:
+            fcntl.fcntl(lines, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+            append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+            self._writer = os.posix_spawnp(
+                "grep",
+                ["grep", "--line-buffered", "^{"],
+                {**os.environ, "LC_ALL": "C"},
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, reader, 0),
+                    (os.POSIX_SPAWN_OPEN, 1, self.paths.access_log, append, 0o600),
+                    (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+                ],
+                setsid=True,
+            )
+        except OSError:
+            os.close(lines)
+            raise
+        finally:
+            os.close(reader)
+        return lines
 
     def _failure(self, offset: int) -> Conflict | Unavailable:
         said = self.paths.log.read_bytes()[offset:].decode(errors="replace")
         if (taken := _IN_USE.search(said)) is not None:
             return Conflict(f"{taken['place']} {_LISTEN_ERRORS[errno.EADDRINUSE]}")
-        return Unavailable(f"HAProxy ended at its start: {in_words(said)} (see {self.paths.log})")
+        words = in_words(said)
+        hint = next((hint for text, hint in _HINTS.items() if text in words), f"see {self.paths.log}")
+        return Unavailable(f"HAProxy ended at its start: {words}: {hint}")
 
     async def _end(self, pids: list[int], signals: list[signal.Signals]) -> None:
         """Send `signals` one after the other, each with time to take effect, until all `pids` are gone."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
+from hashlib import sha256
+from importlib import resources
 
 from nodegate.dataplane.changes import Trust
 from nodegate.haproxy import gateway, pools
 from nodegate.haproxy.config import Config, skeleton_digest
+from nodegate.haproxy.guarding import Guarded
 from nodegate.haproxy.paths import Paths
 from nodegate.model import Routing, Server, Traffic
 from nodegate.settings import Settings
@@ -24,6 +28,7 @@ class Shape:
     skeleton: str
     maps: Mapping[str, Mapping[str, str]]
     trust: Trust
+    guarded: Guarded
 
     def text(self, servers: Iterable[Server] = ()) -> str:
         """The configuration file with those of `servers` that it can hold."""
@@ -39,17 +44,39 @@ class Shape:
 
 
 def make_shape(
-    settings: Settings, names: Iterable[str], traffic: Mapping[str, Traffic], paths: Paths
+    settings: Settings,
+    names: Iterable[str],
+    traffic: Mapping[str, Traffic],
+    paths: Paths,
+    guarded: Guarded | None = None,
 ) -> Shape:
     """The shape for the pools of `settings` and `names`. Raises Unsafe as `gateway.build`."""
     wanted = pools.pool_names(settings, names)
-    config = gateway.build(settings, wanted, traffic, paths)
+    guarded = replace(guarded or Guarded(), program=guard_file())
+    config = gateway.build(settings, wanted, traffic, paths, guarded)
     return Shape(
         pools=wanted,
         traffic=dict(traffic),
         listen=settings.gateway.listen,
         config=config,
         skeleton=skeleton_digest(config),
-        maps=pools.map_entries(settings, wanted, traffic),
-        trust={gateway.backend_name(name): gateway.authorities(settings, name, paths) for name in wanted},
+        maps=pools.map_entries(settings, wanted, traffic, guarded),
+        trust={
+            pools.backend_name(name, lane): gateway.authorities(settings, name, paths)
+            for name in wanted
+            for lane in (pools.MAIN_LANE, *pools.other_lanes(guarded, name))
+        },
+        guarded=guarded,
     )
+
+
+@cache
+def guard_program() -> str:
+    """The guard's source."""
+    return (resources.files("nodegate.haproxy") / "guard.lua").read_text(encoding="utf-8")
+
+
+def guard_file() -> str:
+    """The guard's file beside the configuration. Its name carries a digest, so that an upgrade reloads, and
+    an HAProxy that starts itself anew still finds the one it knows."""
+    return f"guard-{sha256(guard_program().encode()).hexdigest()[:12]}.lua"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nodegate.dataplane.files import make_private, read_text, write_text
+from nodegate.dataplane.shape import guard_file, guard_program
 from nodegate.haproxy import wire
 from nodegate.haproxy.config import insert_servers, split_servers
 from nodegate.haproxy.paths import MAPS, Paths
@@ -25,6 +26,7 @@ class Store:
         """Make the directories."""
         make_private(self.paths.directory)
         make_private(self.paths.map_file(MAPS[0]).parent)
+        write_text(self.paths.directory / guard_file(), guard_program())
 
     def config(self) -> str | None:
         """The configuration that the next start reads, None when there is none."""
@@ -55,11 +57,11 @@ class Store:
         for file in (self.paths.config, self.paths.good_config, self.paths.new_config):
             file.unlink(missing_ok=True)
 
-    def put_servers(self, lines: Lines) -> None:
-        """Give the present configuration these servers and leave the rest as it is."""
-        text = self.config()
-        if text is not None:
-            self.put(insert_servers(split_servers(text)[0], lines))
+    def put_servers(self, lines: Lines, skeleton: str) -> None:
+        """Give the present configuration these servers and leave the rest as it is; without a present
+        one, `skeleton` is the rest."""
+        text = self.config() or skeleton
+        self.put(insert_servers(split_servers(text)[0], lines))
 
     def server_lines(self) -> Lines:
         """The servers of the present configuration."""
@@ -68,7 +70,7 @@ class Store:
 
     def put_maps(self, maps: Mapping[str, Mapping[str, str]]) -> None:
         """Write the map files. HAProxy needs each one of `MAPS` to exist, if only empty."""
-        for name in MAPS:
+        for name in dict.fromkeys((*MAPS, *maps)):
             text = "".join(f"{line}\n" for line in wire.map_lines(maps.get(name, {})))
             write_text(self.paths.map_file(name), text)
 

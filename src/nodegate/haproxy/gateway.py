@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from nodegate.errors import Unsafe
-from nodegate.haproxy import replies
+from nodegate.haproxy import accesslog, guarding, replies
 from nodegate.haproxy.config import (
     Backend,
     Config,
@@ -26,8 +26,9 @@ from nodegate.haproxy.config import (
     to_text,
     words,
 )
+from nodegate.haproxy.guarding import Guarded
 from nodegate.haproxy.paths import CERTIFICATE, METHODS, ROUTES, Paths, map_reference
-from nodegate.haproxy.pools import pool_names
+from nodegate.haproxy.pools import MAIN_LANE, backend_name, other_lanes, pool_names
 from nodegate.haproxy.servers import Authorities, server_line
 from nodegate.model import Server, Traffic
 from nodegate.settings import GatewaySettings, PoolSettings, Settings, routes_of
@@ -35,7 +36,6 @@ from nodegate.settings import GatewaySettings, PoolSettings, Settings, routes_of
 MARK = "nodegate:"
 """What stands before the digest in HAProxy's `description`."""
 
-BACKEND_PREFIX = "pool_"
 RESERVED_CONNECTIONS = 50
 """Connections on top of `gateway.maxconn`, so that a full gateway can still be measured."""
 
@@ -51,9 +51,6 @@ KEEP_ALIVE = 60.0
 STRIP_DEPTH = 4
 """Path segments that can be cut by a change of the routes map alone; deeper prefixes need a reload."""
 
-LONGEST = 2_000_000_000
-"""Milliseconds; HAProxy's timers end at 2^31."""
-
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 RETRY_ON = ("conn-failure", "empty-response", "response-timeout", "junk-response", "502", "503", "504")
 """Never 500: nodes answer so to bad parameters, and a client's fault must not visit every node."""
@@ -64,24 +61,33 @@ _HOST = re.compile(r"\*|[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 _MEMBER = re.compile(r"[A-Za-z0-9_]+")
 
 
-def backend_name(pool: str) -> str:
-    """The backend of a pool."""
-    return BACKEND_PREFIX + pool
-
-
-def build(settings: Settings, pools: Sequence[str], traffic: Mapping[str, Traffic], paths: Paths) -> Config:
+def build(
+    settings: Settings,
+    pools: Sequence[str],
+    traffic: Mapping[str, Traffic],
+    paths: Paths,
+    guarded: Guarded | None = None,
+) -> Config:
     """The configuration without servers. `traffic` is by pool name; a pool it lacks is plain HTTP.
+    `guarded` are the pools under a policy.
 
     Raises Unsafe for a value that HAProxy could not take or would understand as something else.
     """
+    guarded = guarded or Guarded()
     names = pool_names(settings, pools)
+    guarded = replace(guarded, uniform=len(guarded.used) == 1 and all(map(guarded.of, names)))
     return Config(
-        process=_process(settings.gateway, paths),
+        process=_process(settings.gateway, paths, guarded),
         defaults=_defaults(settings.gateway),
-        frontends=(_clients(settings, names), _exporter(paths)),
-        backends=tuple(
-            _pool(name, settings, traffic.get(name, Traffic()), authorities(settings, name, paths))
-            for name in names
+        frontends=(_clients(settings, names, guarded), _exporter(paths, guarded)),
+        backends=(
+            *guarding.tables(guarded),
+            *guarding.refusals(guarded),
+            *(
+                _pool(name, lane, settings, traffic.get(name, Traffic()), paths, guarded)
+                for name in names
+                for lane in (MAIN_LANE, *other_lanes(guarded, name))
+            ),
         ),
     )
 
@@ -137,8 +143,10 @@ def _server_text(server: Server, trust: Authorities | None) -> str:
     return line_text(("server", *server_line(server, trust)))
 
 
-def _process(gateway: GatewaySettings, paths: Paths) -> Global:
-    size = -(-(gateway.max_body + HEADER_ROOM) // 1024) * 1024
+def _process(gateway: GatewaySettings, paths: Paths, guarded: Guarded) -> Global:
+    # With less than a policy's buffer, a body could be judged that is not whole.
+    least = max((policy.buffer for policy in guarded.used), default=0)
+    size = -(-max(gateway.max_body + HEADER_ROOM, least) // 1024) * 1024
     return Global(
         lines=(
             words("default-path", "config"),
@@ -162,6 +170,7 @@ def _process(gateway: GatewaySettings, paths: Paths) -> Global:
             words("spread-checks", 50),
             words("ssl-server-verify", "required"),
             words("ssl-default-bind-options", "ssl-min-ver", "TLSv1.2"),
+            *guarding.process_lines(guarded),
         )
     )
 
@@ -188,30 +197,48 @@ def _defaults(gateway: GatewaySettings) -> Defaults:
     )
 
 
-def _clients(settings: Settings, names: Sequence[str]) -> Frontend:
+def _clients(settings: Settings, names: Sequence[str], guarded: Guarded) -> Frontend:
     gateway = settings.gateway
     return Frontend(
         name="clients",
         lines=(
             *(_bind(gateway, place) for place in gateway.listen),
             words("maxconn", gateway.maxconn),
-            *_identity(gateway.request_id_header),
+            *(accesslog.log_lines(gateway.log_bodies) if gateway.access_log else ()),
+            # The guard judges whole bodies only.
+            *([words("option", "http-buffer-request")] if guarded.used or gateway.log_bodies else []),
+            *guarding.connection_lines(guarded),
+            *_identity(gateway.request_id_header, logged=gateway.access_log),
+            *_client_address(gateway),
+            *(accesslog.request_lines(gateway.log_bodies) if gateway.access_log else ()),
             words("http-request", "deny", "deny_status", 405, "if", "{", "method", "CONNECT", "TRACE", "}"),
             # Only WebSocket may leave HTTP: any other upgrade (h2c) would smuggle requests past HAProxy.
             words(
                 "http-request", "del-header", "Upgrade",
                 "unless", "{", "req.hdr(upgrade)", "-i", "-m", "str", "websocket", "}",
             ),
+            *_routing(settings, names, guarded),
+            *guarding.cors_requests(guarded),
+            *guarding.request_lines(guarded),
             # What clients say of themselves is not passed on: nodes may trust these headers.
             words("http-request", "del-header", "Forwarded"),
             words("http-request", "del-header", "X-Real-IP"),
-            words("http-request", "set-header", "X-Forwarded-For", "%[src]"),
+            words("http-request", "set-header", "X-Forwarded-For", "%[var(txn.client)]"),
             words("http-request", "set-header", "X-Forwarded-Host", "%[req.hdr(host)]"),
             words("http-request", "set-header", "X-Forwarded-Proto", "https" if gateway.tls_certificate else "http"),
-            *_routing(settings, names),
-            words("use_backend", f"{BACKEND_PREFIX}%[var(txn.pool)]"),
+            *guarding.response_lines(guarded),
+            *guarding.backend_choice(guarded),
+            words("use_backend", "pool_%[var(txn.pool)]"),
         ),
     )  # fmt: skip
+
+
+def _client_address(gateway: GatewaySettings) -> tuple[Words, ...]:
+    """Who asks. An IPv4 address that came through an IPv6 listener is that IPv4 address."""
+    mapped = any(place.startswith("[") for place in gateway.listen)
+    plain = words("http-request", "set-var(txn.client)", "src,concat(),regsub(^::ffff:,)",
+                  "if", "{", "src", "-m", "ip", "::ffff:0:0/96", "}")  # fmt: skip
+    return (words("http-request", "set-var(txn.client)", "src"), *([plain] if mapped else []))
 
 
 def _bind(gateway: GatewaySettings, place: str) -> Words:
@@ -223,10 +250,10 @@ def _bind(gateway: GatewaySettings, place: str) -> Words:
     return words("bind", place, *tls)
 
 
-def _identity(header: str) -> tuple[Words, ...]:
+def _identity(header: str, *, logged: bool) -> tuple[Words, ...]:
     """Always an id of our own: one that clients choose would let them forge each other's traces."""
     if not header:
-        return ()
+        return (words("unique-id-format", "%[uuid()]"),) if logged else ()
     return (
         words("unique-id-format", "%[uuid()]"),
         words("http-request", "set-header", header, "%[unique-id]"),
@@ -234,7 +261,7 @@ def _identity(header: str) -> tuple[Words, ...]:
     )
 
 
-def _routing(settings: Settings, names: Sequence[str]) -> tuple[Words, ...]:
+def _routing(settings: Settings, names: Sequence[str], guarded: Guarded) -> tuple[Words, ...]:
     """Find the pool by host and path, answer 404 if there is none, and cut the matched prefix."""
     deepest = max(
         (route.count("/") for name in names for route in routes_of(name, settings.pool(name))), default=0
@@ -252,6 +279,7 @@ def _routing(settings: Settings, names: Sequence[str]) -> tuple[Words, ...]:
         (*words("http-request", "deny", "deny_status", 404), *missing),
         words("http-request", "set-var(txn.pool)", "var(txn.route),field(1,/)"),
         words("http-request", "set-var(txn.depth)", "var(txn.route),field(2,/)"),
+        *([words("http-request", "set-var(txn.kind)", "var(txn.route),field(3,/)")] if guarded.used else []),
         *(_strip(depth) for depth in range(1, max(STRIP_DEPTH, deepest) + 1)),
     )
 
@@ -262,8 +290,9 @@ def _strip(depth: int) -> Words:
     return words("http-request", "set-path", rest, "if", "{", "var(txn.depth)", "-m", "str", depth, "}")
 
 
-def _exporter(paths: Paths) -> Frontend:
-    """HAProxy's own metrics, for the admin API alone: it asks for a token, this socket cannot."""
+def _exporter(paths: Paths, guarded: Guarded) -> Frontend:
+    """HAProxy's own metrics, for the admin API alone: it asks for a token, this socket cannot. And which
+    version of a policy the thread that answers obeys."""
     return Frontend(
         name="exporter",
         lines=(
@@ -272,16 +301,25 @@ def _exporter(paths: Paths) -> Frontend:
             words("http-request", "use-service", "prometheus-exporter", "if", "{", "path", "/metrics", "}"),
             words("http-request", "return", "status", 200, "content-type", "text/plain", "string", "ok",
                   "if", "{", "path", "/healthz", "}"),
+            *(
+                words("http-request", "return", "status", 200, "content-type", "text/plain",
+                      "lf-string", f"%[lua.nodegate_policy({policy.kind})]", "if", "{", "path", f"/policy/{policy.kind}", "}")
+                for policy in guarded.used
+            ),
             words("http-request", "deny", "deny_status", 404),
         ),
     )  # fmt: skip
 
 
-def _pool(name: str, settings: Settings, traffic: Traffic, trust: Authorities | None) -> Backend:
-    pool = settings.pool(name)
+def _pool(
+    name: str, lane: str, settings: Settings, traffic: Traffic, paths: Paths, guarded: Guarded
+) -> Backend:
+    pool, policy = settings.pool(name), guarded.of(name)
+    trust = authorities(settings, name, paths)
     header = settings.gateway.node_header
+    shape = guarded.lanes(name).get(lane)
     return Backend(
-        name=backend_name(name),
+        name=backend_name(name, lane),
         lines=(
             words("balance", pool.balance),
             # Servers come and go at run time, which only a consistent hash allows; it also moves fewer clients.
@@ -289,9 +327,10 @@ def _pool(name: str, settings: Settings, traffic: Traffic, trust: Authorities | 
             words("timeout", "connect", _ms(pool.connect_timeout)),
             words("timeout", "check", _ms(pool.connect_timeout)),
             words("timeout", "server", _ms(pool.server_timeout)),
-            words("timeout", "queue", _ms(pool.queue_timeout)),
+            words("timeout", "queue", _ms(shape.queue_timeout if shape is not None else pool.queue_timeout)),
             words("timeout", "tunnel", _ms(pool.tunnel_timeout)),
-            *_retries(name, pool, traffic),
+            *(_retries(name, pool, traffic) if policy is None else _guarded_retries(pool)),
+            *guarding.lane_lines(policy),
             *replies.http_errors(replies.style_of(traffic), pool=name),
             # A server added at run time may only name authorities that were loaded at the start.
             *([words("default-server", "ca-file", trust.file)] if trust else []),
@@ -300,6 +339,11 @@ def _pool(name: str, settings: Settings, traffic: Traffic, trust: Authorities | 
             *([words("http-response", "set-header", header, "%s")] if header else []),
         ),
     )
+
+
+def _guarded_retries(pool: PoolSettings) -> tuple[Words, ...]:
+    """Try again what the policy says may be sent twice (`guarding.lane_lines`)."""
+    return (words("retries", pool.retries), words("retry-on", *RETRY_ON))
 
 
 def _retries(name: str, pool: PoolSettings, traffic: Traffic) -> tuple[Words, ...]:
@@ -343,4 +387,4 @@ def _upstream(pool: PoolSettings) -> tuple[Words, ...]:
 
 
 def _ms(seconds: float) -> str:
-    return f"{min(LONGEST, max(1, round(seconds * 1000)))}ms"
+    return f"{max(1, round(seconds * 1000))}ms"

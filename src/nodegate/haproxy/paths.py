@@ -8,7 +8,7 @@ from pathlib import Path
 ROUTES = "routes"
 METHODS = "methods"
 MAPS = (ROUTES, METHODS)
-"""The maps of a configuration, by name; `maps/NAME.map` are their files."""
+"""The maps of every configuration, by name; `maps/NAME.map` are their files. Policies bring more."""
 
 CERTIFICATE = "certificate.pem"
 
@@ -62,6 +62,11 @@ class Paths:
     def log(self) -> Path:
         """What HAProxy itself writes to its standard output and error."""
         return self.directory / "haproxy.log"
+
+    @property
+    def access_log(self) -> Path:
+        """One JSON line per request, beside this directory."""
+        return self.directory.parent / "access.log"
 
     def map_file(self, name: str) -> Path:
         """The file of map `name`."""

@@ -7,9 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from nodegate.haproxy.guarding import Guarded
 from nodegate.haproxy.paths import METHODS, ROUTES
 from nodegate.model import Traffic
 from nodegate.settings import Settings, routes_of
+
+BACKEND_PREFIX = "pool_"
+MAIN_LANE = "read"
+"""The lane whose backend is the pool's own; without a policy it is the only one."""
+
+
+def backend_name(pool: str, lane: str = MAIN_LANE) -> str:
+    """The backend of a pool's lane: `pool_POOL`, and `pool_POOL:LANE` for other lanes than the main one.
+    A pool's name has no colon, so no two of them can share a backend."""
+    return BACKEND_PREFIX + pool + ("" if lane == MAIN_LANE else f":{lane}")
+
+
+def pool_and_lane(backend: str) -> tuple[str, str]:
+    """The pool and the lane of a backend that `backend_name` named."""
+    pool, colon, lane = backend.removeprefix(BACKEND_PREFIX).partition(":")
+    return pool, lane if colon else MAIN_LANE
+
+
+def other_lanes(guarded: Guarded, pool: str) -> tuple[str, ...]:
+    """The lanes of a pool that need a backend beside the pool's own, in order of name."""
+    return tuple(sorted(set(guarded.lanes(pool)) - {MAIN_LANE}))
 
 
 def pool_names(settings: Settings, pools: Iterable[str]) -> tuple[str, ...]:
@@ -19,8 +41,9 @@ def pool_names(settings: Settings, pools: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(declared or {"main"}))
 
 
-def route_entries(settings: Settings, pools: Iterable[str]) -> dict[str, str]:
-    """The routes map: `HOST/PATH/` → `POOL/DEPTH`, where DEPTH is how many path segments are cut.
+def route_entries(settings: Settings, pools: Iterable[str], guarded: Guarded | None = None) -> dict[str, str]:
+    """The routes map: `HOST/PATH/` → `POOL/DEPTH`, where DEPTH is how many path segments are cut, and
+    `POOL/DEPTH/KIND` for pools under a policy.
 
     Keys end in `/` and are looked up as prefixes of `HOST PATH /`, so `/evm` never claims `/evmos`. The
     longest key wins. A pool of the file keeps a route that another pool would get by default.
@@ -32,7 +55,9 @@ def route_entries(settings: Settings, pools: Iterable[str]) -> dict[str, str]:
         for route in routes_of(name, pool):
             path = route[route.index("/") :].rstrip("/")
             depth = path.count("/") if pool.strip_path else 0
-            entries.setdefault(route.rstrip("/") + "/", f"{name}/{depth}")
+            policy = guarded.of(name) if guarded is not None else None
+            kind = f"/{policy.kind}" if policy is not None else ""
+            entries.setdefault(route.rstrip("/") + "/", f"{name}/{depth}{kind}")
     return dict(sorted(entries.items()))
 
 
@@ -50,10 +75,15 @@ def method_entries(
 
 
 def map_entries(
-    settings: Settings, pools: Sequence[str], traffic: Mapping[str, Traffic]
+    settings: Settings,
+    pools: Sequence[str],
+    traffic: Mapping[str, Traffic],
+    guarded: Guarded | None = None,
 ) -> dict[str, dict[str, str]]:
     """The maps that the configuration for `pools` refers to, by name, as `Routing.maps` holds them."""
-    maps = {ROUTES: route_entries(settings, pools)}
-    if any(traffic[name].method_key for name in pool_names(settings, pools) if name in traffic):
+    guarded = guarded or Guarded()
+    maps = {ROUTES: route_entries(settings, pools, guarded)}
+    plain = [name for name in pool_names(settings, pools) if guarded.of(name) is None]
+    if any(traffic[name].method_key for name in plain if name in traffic):
         maps[METHODS] = method_entries(settings, pools, traffic)
-    return maps
+    return maps | guarded.maps()

@@ -97,7 +97,7 @@ def read_map(reply: str) -> dict[str, str]:
     """The entries of a map, from `show map NAME`. Raises Malformed, or Refused when there is no such map."""
     entries: dict[str, str] = {}
     for line in accepted(reply).splitlines():
-        cells = line.split(" ")
+        cells = line.split(" ", 2)
         if len(cells) != 3 or not cells[0].startswith("0x"):
             raise Malformed(f"HAProxy's map has a line that cannot be understood: {line[:200]!r}")
         entries[cells[1]] = cells[2]
@@ -124,6 +124,15 @@ def read_servers(state: str, stat: str) -> tuple[dict[Key, Server], dict[Key, Se
         except ValueError as error:
             raise Malformed(f"HAProxy's report of server {backend}/{name} is odd: {error}") from error
     return servers, traffic
+
+
+def free_number(state: str) -> int:
+    """A server's numeric id from which on all are free in every backend, from the reply to `show servers
+    state`. Raises Malformed."""
+    try:
+        return max((int(number) for _, number in _state_rows(state, ("be_name", "srv_id"))), default=0) + 1
+    except ValueError as error:
+        raise Malformed(f"HAProxy's `show servers state` is odd: {error}") from error
 
 
 def read_sessions(stat: str) -> int:
@@ -171,12 +180,12 @@ def _administrative(bits: int) -> ServerState:
     return ServerState.DRAIN if bits & _DRAIN else ServerState.READY
 
 
-def _state_rows(reply: str) -> Iterator[tuple[str, ...]]:
+def _state_rows(reply: str, columns: Sequence[str] = _STATE_COLUMNS) -> Iterator[tuple[str, ...]]:
     version, header, *lines = [*accepted(reply).split("\n"), "", ""]
     if version != "1":
         raise Malformed("HAProxy's `show servers state` is not of version 1")
     names = header.removeprefix("# ").split(" ")
-    pick = itemgetter(*_positions("show servers state", names, _STATE_COLUMNS))
+    pick = itemgetter(*_positions("show servers state", names, columns))
     for line in filter(None, lines):
         cells = line.split(" ")
         if len(cells) != len(names):

@@ -33,6 +33,8 @@ _MESSAGE = re.compile(r"(?:\+ )*(?:\[(?P<severity>\d)\]: )?(?P<text>.*)", re.DOT
 _WORST_GOOD_SEVERITY = 4  # syslog's warning; 3 is an error
 _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f]|<<")
 _MAP_WORD = re.compile(r"[!-~]+")
+_MAP_VALUE = re.compile(r"[!-~]+(?: [!-~]+)*")
+_TABLE = re.compile(r"[a-z0-9_]+")
 
 
 # ---- commands ------------------------------------------------------------------------------------------
@@ -50,11 +52,16 @@ def target(server: Server) -> str:
     return f"{section_name(server.backend)}/{section_name(server.name)}"
 
 
-def add_server(server: Server, trust: Authorities | None) -> tuple[str, ...]:
-    """Create the server with its check, and give it its state. Raises Unsafe as `server_options` does."""
+def add_server(server: Server, trust: Authorities | None, number: int | None = None) -> tuple[str, ...]:
+    """Create the server with its check, and give it its state. Raises Unsafe as `server_options` does.
+
+    `number` is to be its numeric id, which must be free in the backend. With None HAProxy chooses one, for
+    which it tries all that are in use: the 10,000th server costs it four times as much then.
+    """
     options = " ".join(command_word(word) for word in server_options(server, trust))
+    identity = "" if number is None else f" id {number}"
     return (
-        f"add server {target(server)} {place(server)} {options}",
+        f"add server {target(server)} {place(server)} {options}{identity}",
         f"enable health {target(server)}",
         *set_state(server),
     )
@@ -87,8 +94,10 @@ def mark_up(server: Server) -> tuple[str, ...]:
 
 
 def delete_server(server: Server) -> tuple[str, ...]:
-    """Forget the server. HAProxy refuses while a connection is attached to it."""
-    return (f"set server {target(server)} state maint", f"del server {target(server)}")
+    """Forget the server. HAProxy refuses while a connection is attached to it, also an idle one; those it
+    closes when the server enters maintenance, so it has to leave it first."""
+    name = target(server)
+    return (f"set server {name} state drain", f"set server {name} state maint", f"del server {name}")
 
 
 def ask_worker(pid: int, command: str) -> str:
@@ -118,10 +127,41 @@ def fill_map(name: str, version: int, entries: Mapping[str, str]) -> tuple[str, 
 
 def map_lines(entries: Mapping[str, str]) -> tuple[str, ...]:
     """The lines of a map's file, one for each entry. Raises Unsafe for an entry that a map cannot hold."""
-    for word in (*entries.keys(), *entries.values()):
-        if _MAP_WORD.fullmatch(word) is None or word.startswith("#"):
-            raise Unsafe(f"{word!r} cannot stand in a map: use printable ASCII without spaces")
+    for key, value in entries.items():
+        if _MAP_WORD.fullmatch(key) is None or key.startswith("#"):
+            raise Unsafe(f"{key!r} cannot be a map's key: use printable ASCII without spaces")
+        if _MAP_VALUE.fullmatch(value) is None:
+            raise Unsafe(f"{value!r} cannot stand in a map: use printable ASCII, with single spaces at most")
     return tuple(f"{key} {value}" for key, value in entries.items())
+
+
+def set_entry(name: str, key: str, value: str) -> tuple[str, ...]:
+    """Set one entry of a map, whether it is there or not; only the last reply tells whether it is done."""
+    (line,) = map_lines({key: value})
+    file = command_word(map_reference(name))
+    return (f"del map {file} {key}", f"add map {file} <<\n{line}\n")
+
+
+def show_table(name: str) -> str:
+    """All entries of a stick table."""
+    return f"show table {_table(name)}"
+
+
+def set_table(name: str, key: str, values: Mapping[str, int]) -> str:
+    """Set counters of one key of a stick table."""
+    data = " ".join(f"data.{counter} {value}" for counter, value in values.items())
+    return f"set table {_table(name)} key {command_word(key)} {data}"
+
+
+def clear_table(name: str, key: str) -> str:
+    """Forget one key of a stick table."""
+    return f"clear table {_table(name)} key {command_word(key)}"
+
+
+def _table(name: str) -> str:
+    if _TABLE.fullmatch(name) is None:
+        raise Unsafe(f"{name!r} is no table's name")
+    return name
 
 
 def set_certificate(file: str, pem: str) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ class ClientConnection:
             )
         reader, writer = self._streams
         writer.write(head + body)
-        answer, keep = await _read_answer(reader, without_body=self._without_body)
+        answer, keep = await read_answer(reader, without_body=self._without_body)
         if not keep:
             self.close()
         return answer
@@ -65,7 +65,7 @@ class ClientConnection:
             self._streams = None
 
 
-async def _read_answer(reader: asyncio.StreamReader, *, without_body: bool) -> tuple[Answer, bool]:
+async def read_answer(reader: asyncio.StreamReader, *, without_body: bool) -> tuple[Answer, bool]:
     """One response, and whether the connection can be used again."""
     status, headers = 100, dict[str, str]()
     while 100 <= status < 200:

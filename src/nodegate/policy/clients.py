@@ -41,7 +41,7 @@ def identify(policy: Policy, peer: str | None, headers: Sequence[tuple[str, byte
     key = _key(policy, [value for name, value in headers if name.lower() == KEY_HEADER])
     return Client(
         address=str(address) if address is not None else None,
-        counted_as=_counted_as(address) if address is not None else None,
+        counted_as=counted_as(address) if address is not None else None,
         trusted=trusted,
         key=key,
     )
@@ -113,7 +113,8 @@ def _key(policy: Policy, values: Sequence[bytes]) -> str | None:
     return found
 
 
-def _counted_as(address: Address) -> str:
+def counted_as(address: Address) -> str:
+    """What a client's counters are keyed by: IPv6 clients by their /64."""
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((address, 64), strict=False))
     return str(address)

@@ -88,6 +88,7 @@ class _Pool:
     backend: str
     settings: PoolSettings
     fall: int
+    bound: int | None
 
 
 def desired(
@@ -98,8 +99,10 @@ def desired(
     settings: Settings,
     skeleton: str,
     maps: Mapping[str, Mapping[str, str]],
+    bounds: Mapping[str, int] | None = None,
 ) -> Routing:
-    """What HAProxy should do, as if nothing could go wrong; safety comes after.
+    """What HAProxy should do, as if nothing could go wrong; safety comes after. `bounds` are a policy's on
+    requests at once per node, by pool; the lesser of it and the node's own counts.
 
     | node                    | runs                                        | does not run |
     |-------------------------|---------------------------------------------|--------------|
@@ -122,7 +125,9 @@ def desired(
     for key, node in nodes.items():
         pool = pools.get(node.pool)
         if pool is None:
-            pool = pools[node.pool] = _Pool(key[0], settings.pool(node.pool), settings.health.fall)
+            pool = pools[node.pool] = _Pool(
+                key[0], settings.pool(node.pool), settings.health.fall, (bounds or {}).get(node.pool)
+            )
         server = _server(node, judgement.verdicts.get(node.id), present.get(key), pool)
         if server is not None:
             wanted[key] = server
@@ -160,6 +165,8 @@ def _serving(node: Node, verdict: Verdict, runs: Server | None, pool: _Pool) -> 
     if verdict.status is Status.DEGRADED and weight:
         weight = max(1, round(weight * pool.settings.degraded_weight))
     maxconn = node.maxconn if node.maxconn is not None else pool.settings.maxconn
+    if pool.bound is not None:
+        maxconn = pool.bound if maxconn is None else min(maxconn, pool.bound)
     verify = node.tls_verify if target.tls else True
     if runs is not None and (
         runs.address == address

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
@@ -98,3 +99,4 @@ Url = Annotated[str, AfterValidator(checked_url)]
 PathPrefix = Annotated[str, AfterValidator(checked_path)]
 HostName = Annotated[str, AfterValidator(checked_host)]
 Header = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]*$")]
+PolicyChoice = Literal["default", "off"] | Path

@@ -18,6 +18,7 @@ def cross_faults(settings: Settings, document: Document) -> list[Fault]:
     return [
         *_node_faults(settings, document),
         *_route_faults(settings, document),
+        *_policy_faults(settings, document),
         *_age_faults(settings, document),
     ]
 
@@ -57,6 +58,24 @@ def _node_faults(settings: Settings, document: Document) -> list[Fault]:
     return faults
 
 
+def _policy_faults(settings: Settings, document: Document) -> list[Fault]:
+    """A kind has one policy: two documents for it contradict each other."""
+    kinds = {node.pool: node.kind for node in settings.nodes}
+    chosen: dict[str, tuple[str, Path]] = {}
+    faults: list[Fault] = []
+    for name, pool in settings.pools.items():
+        kind = pool.kind or kinds.get(name)
+        if kind is None or not isinstance(pool.policy, Path):
+            continue
+        other, path = chosen.setdefault(kind, (name, pool.policy))
+        if path != pool.policy:
+            words = (
+                f"pool {other!r} names another policy for {kind} nodes; all pools of a kind have one policy"
+            )
+            faults.append(document.fault(("pools", name, "policy"), words))
+    return faults
+
+
 def _route_faults(settings: Settings, document: Document) -> list[Fault]:
     """Routes with two owners, also by the defaults of pools that only nodes name."""
     places: dict[str, KeyPath] = {name: ("pools", name) for name in settings.pools}
@@ -80,6 +99,11 @@ def file_faults(settings: Settings, document: Document) -> list[Fault]:
         *(
             (("pools", name, "tls_ca"), pool.tls_ca, _authorities_fault)
             for name, pool in settings.pools.items()
+        ),
+        *(
+            (("pools", name, "policy"), pool.policy, _unreadable_fault)
+            for name, pool in settings.pools.items()
+            if isinstance(pool.policy, Path)
         ),
     ]
     return [
@@ -113,6 +137,14 @@ def _authorities_fault(path: Path) -> str | None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
     except ssl.SSLError as error:
         return f"no usable certificate in it ({error.reason or error})"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return None
+
+
+def _unreadable_fault(path: Path) -> str | None:
+    try:
+        path.read_bytes()
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     return None

@@ -40,7 +40,7 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
 
 
 _LISTS = frozenset({"listen", "hosts", "paths"})
-_FILES = frozenset({"tls_certificate", "tls_ca", "haproxy"})
+_FILES = frozenset({"tls_certificate", "tls_ca", "haproxy", "policy"})
 
 
 def _variables(environ: Mapping[str, str]) -> dict[tuple[str, ...], str]:
@@ -58,9 +58,14 @@ def _resolved(data: Mapping[str, Any], base: Path) -> dict[str, Any]:
     pools = resolved.get("pools")
     for table in (resolved.get("gateway"), *(pools.values() if isinstance(pools, dict) else ())):
         for key in _FILES & table.keys() if isinstance(table, dict) else ():
-            if isinstance(table[key], str):
+            if isinstance(table[key], str) and not _is_choice(key, table[key]):
                 table[key] = str(base / os.path.expanduser(table[key]))
     return resolved
+
+
+def _is_choice(key: str, text: str) -> bool:
+    """Whether the value of a key that may name a file is one of its other words."""
+    return key == "policy" and text in {"default", "off"}
 
 
 def _overlaid(
@@ -85,7 +90,7 @@ def _overlaid(
 def _variable_value(key: str, text: str) -> object:
     if key in _LISTS:
         return [item.strip() for item in text.split(",") if item.strip()]
-    if key in _FILES:
+    if key in _FILES and not _is_choice(key, text):
         return os.path.abspath(os.path.expanduser(text)) if text else None
     return text
 

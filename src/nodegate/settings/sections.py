@@ -10,7 +10,16 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nodegate.settings.checks import Address, Header, HostName, Name, PathPrefix, Scalar, Url
+from nodegate.settings.checks import (
+    Address,
+    Header,
+    HostName,
+    Name,
+    PathPrefix,
+    PolicyChoice,
+    Scalar,
+    Url,
+)
 
 
 class Section(BaseModel):
@@ -58,6 +67,20 @@ class GatewaySettings(Section):
         ge=1024,
         le=4_194_304,
         description="bytes of request body that HAProxy keeps to send it again to a second node; larger bodies pass but are not retried",
+    )
+    access_log: bool = Field(
+        True, description="write one JSON line per request to access.log in the state directory"
+    )
+    access_log_bytes: int = Field(
+        50_000_000,
+        ge=10_000,
+        description="size at which the access log is put aside; three older ones are kept",
+    )
+    log_bodies: int = Field(
+        0,
+        ge=0,
+        le=2048,
+        description="bytes of each request body to log, with long runs of trytes shortened; 0: none",
     )
 
 
@@ -136,6 +159,10 @@ class PoolSettings(Section):
     paths: tuple[PathPrefix, ...] | None = Field(
         None,
         description="path prefixes that lead to this pool; None: /NAME, and everything that matches nothing else for the pool `main`",
+    )
+    policy: PolicyChoice | None = Field(
+        None,
+        description='what clients may ask: "default" (the shipped policy, and what `nodegate policy apply` laid over it), "off", or the path of a policy document; None: default for iri and evm, off for other kinds',
     )
     strip_path: bool = Field(True, description="cut the matched prefix before the request goes to a node")
     upstream_path: PathPrefix = Field(

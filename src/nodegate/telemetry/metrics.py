@@ -12,6 +12,7 @@ from prometheus_client.process_collector import ProcessCollector
 from nodegate.model import Observation, Reading, Seconds, Snapshot
 from nodegate.ports import Clock
 from nodegate.telemetry.events import turned
+from nodegate.telemetry.firewall import Counts, FirewallCollector, Names
 from nodegate.telemetry.state import StateCollector
 
 PROBE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -26,6 +27,8 @@ class Telemetry:
         self._snapshot: Snapshot | None = None
         self.registry = registry = CollectorRegistry()
         registry.register(StateCollector(lambda: self._snapshot, clock))
+        self._firewall = FirewallCollector()
+        registry.register(self._firewall)
         ProcessCollector(registry=registry)
         GCCollector(registry=registry)
         Gauge(
@@ -106,6 +109,10 @@ class Telemetry:
     def restarted(self, task: str) -> None:
         """The supervised task of that name was started again."""
         self._restarts.labels(task).inc()
+
+    def counted(self, names: Names, counts: Counts | None) -> None:
+        """HAProxy's counters were read; None: they cannot be, and their metrics are absent until they can."""
+        self._firewall.names, self._firewall.counts = names, counts
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
         """All metrics for a scraper with that Accept header: the text and its content type."""
