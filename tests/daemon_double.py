@@ -8,12 +8,15 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import uvicorn
 
 from nodegate.api.app import create_app
 from nodegate.api.context import ApiContext
+from nodegate.dataplane.tables import Ban, Tables, counted_as
+from nodegate.documents import Document
 from nodegate.errors import Conflict, NotFound, Refused, Unavailable
 from nodegate.model import (
     Instant,
@@ -33,6 +36,9 @@ from nodegate.model import (
     Status,
     Verdict,
 )
+from nodegate.policy.check import Finding, require_sound
+from nodegate.policy.compile import compile_policy
+from nodegate.policy.document import LoadedPolicy, kind_of, load_policy
 from nodegate.protocols import adapters
 from nodegate.settings import Settings
 from nodegate.telemetry import Telemetry
@@ -123,6 +129,86 @@ class MemoryRegistry:
             raise Unavailable(self.lost)
 
 
+@dataclass(frozen=True, kw_only=True)
+class AppliedDouble:
+    """What came of an apply."""
+
+    kind: str
+    version: str
+    before: str
+    warnings: tuple[Finding, ...] = ()
+    reload: str = ""
+
+
+class MemoryPolicies:
+    """The contract of the daemon's policies in memory. `refusal` is what HAProxy says to the next apply."""
+
+    def __init__(self, *kinds: str) -> None:
+        self.documents: dict[str, Document | None] = dict.fromkeys(kinds)
+        self.faults: tuple[str, ...] = ()
+        self.refusal: str | None = None
+
+    def kinds(self) -> tuple[str, ...]:
+        return tuple(self.documents)
+
+    def loaded(self, kind: str) -> LoadedPolicy:
+        if kind not in self.documents:
+            raise NotFound(f"no pool of the kind {kind!r} has a policy")
+        return load_policy(kind, self.documents[kind])
+
+    def operator(self, kind: str) -> Document | None:
+        return self.documents[kind]
+
+    def version(self, kind: str) -> str:
+        return compile_policy(self.loaded(kind).policy).version
+
+    async def apply(self, document: Document) -> AppliedDouble:
+        warnings = require_sound(load_policy(kind_of(document), document))
+        return self._put(kind_of(document), document, warnings)
+
+    async def withdraw(self, kind: str) -> AppliedDouble:
+        self.loaded(kind)
+        return self._put(kind, None, ())
+
+    def _put(self, kind: str, document: Document | None, warnings: tuple[Finding, ...]) -> AppliedDouble:
+        if self.refusal is not None:
+            raise Refused(self.refusal)
+        before = self.version(kind) if kind in self.documents else ""
+        self.documents[kind] = document
+        return AppliedDouble(kind=kind, version=self.version(kind), before=before, warnings=warnings)
+
+
+class MemoryFirewall:
+    """HAProxy's counters and bans in memory. `lost` makes HAProxy unavailable."""
+
+    def __init__(self, clock: SetClock) -> None:
+        self.counts = Tables()
+        self.lost: str | None = None
+        self._clock = clock
+
+    async def tables(self) -> Tables:
+        self._reach()
+        return self.counts
+
+    async def ban(self, client: str, seconds: float) -> Ban:
+        self._reach()
+        ban = Ban(client=counted_as(client), until=Instant(self._clock.now() + seconds), automatic=False)
+        others = [other for other in self.counts.bans if other.client != ban.client]
+        self.counts = replace(self.counts, bans=(*others, ban))
+        return ban
+
+    async def unban(self, client: str) -> bool:
+        self._reach()
+        kept = tuple(ban for ban in self.counts.bans if ban.client != counted_as(client))
+        found = len(kept) < len(self.counts.bans)
+        self.counts = replace(self.counts, bans=kept)
+        return found
+
+    def _reach(self) -> None:
+        if self.lost is not None:
+            raise Unavailable(self.lost)
+
+
 def an_iri(node_id: str, **fields: Any) -> Node:
     """An IRI node on a documentation address."""
     return Node(**{"id": node_id, "url": "http://192.0.2.1:14265", "kind": "iri"} | fields)
@@ -173,8 +259,11 @@ class DaemonDouble:
     haproxy_text: bytes | None = b"# HELP haproxy_up\nhaproxy_up 1\n"
     woken: int = 0
     asleep: bool = False
+    policies: MemoryPolicies = field(default_factory=lambda: MemoryPolicies("iri"))
+    directory: Path = field(default_factory=Path)
 
     def __post_init__(self) -> None:
+        self.firewall = MemoryFirewall(self.clock)
         self.telemetry = Telemetry(clock=self.clock, version="test")
         self.snapshot = Snapshot(at=T0, started_at=Instant(T0 - 3600))
         self.refresh()
@@ -233,6 +322,9 @@ class DaemonDouble:
             telemetry=self.telemetry,
             haproxy_metrics=self.haproxy_metrics,
             clock=self.clock,
+            policies=self.policies,
+            firewall=self.firewall,
+            directory=self.directory,
         )
 
 

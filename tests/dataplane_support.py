@@ -205,7 +205,11 @@ class Rig:
         return self.driver
 
     async def __aenter__(self) -> Rig:
-        await self.driver.ensure()
+        try:
+            await self.driver.ensure()
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -49,6 +49,10 @@ PATIENCE = 15.0
 """Seconds within which things must have happened, also on a busy machine."""
 
 
+TRUSTING = 'kind = "{kind}"\n[client]\ntrusted = ["127.0.0.1/32"]\n'
+"""The shipped policy with its whole guard, but without limits for the one address that tests ask from."""
+
+
 class Declared(Protocol):
     """A node as a lab or a test has it."""
 
@@ -103,15 +107,26 @@ class Gateway:
     """One gateway. Use it as an async context manager: whatever happens, nothing of it is left afterwards.
 
     `nodes` are declared in its nodegate.toml behind `toml`. With `start=False` nothing runs yet. Without a
-    `listen` the file's addresses count.
+    `listen` the file's addresses count. `policy` is a document over the shipped policy of pool `main`. The tests'
+    own address is trusted unless `strict` is set.
     """
 
     def __init__(
-        self, nodes: Iterable[Declared] = (), *, toml: str = QUICK, start: bool = True, tls: bool = False
+        self,
+        nodes: Iterable[Declared] = (),
+        *,
+        toml: str = QUICK,
+        start: bool = True,
+        tls: bool = False,
+        policy: str | None = None,
+        strict: bool = False,
     ) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="ngs-"))
         self.state = self.home / "s"
         self.config = self.home / "nodegate.toml"
+        if policy is not None:
+            (self.home / "policy.toml").write_text(policy)
+            toml = toml.replace("[pools.main]\n", '[pools.main]\npolicy = "policy.toml"\n')
         self.config.write_text(toml + declared(nodes))
         self.listen = f"127.0.0.1:{free_port()}"
         self.admin = f"127.0.0.1:{free_port()}"
@@ -119,6 +134,7 @@ class Gateway:
         self.process: asyncio.subprocess.Process | None = None
         self._log = self.home / "log"
         self._start = start
+        self._strict = strict
 
     async def __aenter__(self) -> Self:
         try:
@@ -162,6 +178,11 @@ class Gateway:
 
     async def start(self, *, ready: bool = True) -> None:
         """`nodegate up`; with `ready` wait for /readyz."""
+        if not self._strict and not self.state.exists():
+            policies = self.state / "policies"
+            policies.mkdir(parents=True, mode=0o700)
+            for kind in ("iri", "evm"):
+                (policies / f"{kind}.toml").write_text(TRUSTING.format(kind=kind))
         with self._log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *NODEGATE, *self.command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log

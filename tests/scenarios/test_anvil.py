@@ -47,10 +47,20 @@ def reads(gateway: Gateway) -> Load:
     return gateway.load(bodies=bodies, headers={"Content-Type": "application/json"}, expect=b'"result"')
 
 
+UNLOCKED = """
+kind = "evm"
+[methods.eth_sendTransaction]
+class = "write"
+deny = false
+unknown_args = "allow"
+"""
+"""anvil signs for its own accounts, which no public node does and no shipped policy opens."""
+
+
 async def test_web3_reads_the_chain_and_sends_a_transaction_through_the_gateway() -> None:
     # Three anvils are three chains: who reads what it wrote must come back to the same node.
     toml = QUICK + 'balance = "source"\n'
-    async with anvils(*[CHAIN_ID] * 3) as nodes, Gateway(nodes, toml=toml) as gateway:
+    async with anvils(*[CHAIN_ID] * 3) as nodes, Gateway(nodes, toml=toml, policy=UNLOCKED) as gateway:
         await gateway.until_serving(*ids(nodes))
         async with web3(gateway.url) as client:
             assert await client.eth.chain_id == CHAIN_ID

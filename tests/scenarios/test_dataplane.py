@@ -174,6 +174,21 @@ async def test_a_refusal_names_the_server_and_the_other_changes_are_done(rig: Ri
     assert await rig.names() == {"n", "other"}
 
 
+async def test_servers_can_be_added_after_others_were_deleted_and_after_a_reload(rig: Rig) -> None:
+    nodes = [server(await rig.node(f"n{place}")) for place in range(5)]
+    await rig.add(nodes[0], nodes[1])
+    await rig.driver.running()
+    await rig.add(nodes[2])
+    assert await rig.do(ChangeKind.DELETE, nodes[1]) == ()
+    await rig.add(nodes[1], nodes[3])
+    assert await rig.reload() == ()
+    await rig.add(nodes[4])
+    assert await rig.names() == {item.name for item in nodes}
+    assert await rig.do(ChangeKind.DELETE, nodes[4]) == ()
+    await rig.add(nodes[4])
+    assert await rig.names() == {item.name for item in nodes}
+
+
 async def test_servers_that_take_too_long_to_add_are_left_to_the_next_pass(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

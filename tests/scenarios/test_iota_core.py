@@ -25,6 +25,14 @@ pytestmark = [
 ]
 
 
+WITH_POW = """
+kind = "iri"
+[methods.attachToTangle]
+deny = false
+"""
+"""The wallet leaves proof of work to the nodes, which the shipped policy does not open."""
+
+
 async def wallet(url: str) -> dict[str, Any]:
     """What tests/js/iota.cjs reports."""
     process = await asyncio.create_subprocess_exec(
@@ -59,7 +67,7 @@ async def check_story(lab: Lab, gateway: Gateway) -> None:
 async def test_a_wallet_reads_attaches_and_broadcasts_through_the_gateway() -> None:
     async with quick_lab(pow=True) as lab:
         await lab.start(3)
-        async with Gateway(lab.nodes) as gateway:
+        async with Gateway(lab.nodes, policy=WITH_POW) as gateway:
             await gateway.until_serving(*ids(lab.nodes))
             await check_story(lab, gateway)
 
@@ -67,7 +75,7 @@ async def test_a_wallet_reads_attaches_and_broadcasts_through_the_gateway() -> N
 async def test_a_wallet_does_not_notice_that_nodes_are_dead_and_lag() -> None:
     async with quick_lab(pow=True) as lab:
         await lab.start(5)
-        async with Gateway(lab.nodes) as gateway:
+        async with Gateway(lab.nodes, policy=WITH_POW) as gateway:
             await gateway.until_serving(*ids(lab.nodes))
             await lab.fault("iri-4", "lag", milestones=20)
             await gateway.until_out("iri-4")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from daemon_double import T0, DaemonDouble, SetClock, a_server, a_verdict, an_iri
+from nodegate.dataplane.tables import Ban, MethodCount, RuleCount, Tables
 from nodegate.model import (
     Change,
     ChangeKind,
@@ -30,13 +31,25 @@ from nodegate.model import (
     Status,
     Withheld,
 )
-from nodegate.telemetry import Event, Telemetry, configure_logging, record, say_pass
+from nodegate.telemetry import Event, Names, Telemetry, configure_logging, record, say_pass
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
 HELD = Withheld(
     change=Change(kind=ChangeKind.SET_STATE, why="a is down", server=a_server("a")),
     rule="last server",
     why="1 of 1",
+)
+
+
+COUNTS = Tables(
+    methods=(
+        MethodCount(kind="iri", method="getTips", requests=3, rate=1, errors=1, failures=0, bytes_out=9),
+    ),
+    rules=(RuleCount(kind="iri", rule="rate", refused=2, rate=1),),
+    bans=(
+        Ban(client="192.0.2.1", until=T0, automatic=True),
+        Ban(client="192.0.2.2", until=T0, automatic=False),
+    ),
 )
 
 
@@ -68,6 +81,8 @@ def busy() -> DaemonDouble:
     daemon.telemetry.probe_started(Seconds(0.01))
     daemon.telemetry.probes_in_flight(3)
     daemon.telemetry.restarted("passes")
+    names = Names(methods={"iri": frozenset({"getTips"})}, rules=frozenset({"rate"}), versions={"iri": "f00"})
+    daemon.telemetry.counted(names, COUNTS)
     return daemon
 
 
@@ -159,6 +174,20 @@ def test_two_daemons_in_one_process_do_not_share_metrics():
     first, second = Telemetry(clock=SetClock(), version="1"), Telemetry(clock=SetClock(), version="1")
     first.restarted("passes")
     assert "nodegate_task_restarts_total{task=passes}" not in samples(second)
+
+
+def test_counters_of_policies_are_absent_while_haproxy_cannot_be_read():
+    telemetry = busy().telemetry
+    found = samples(telemetry)
+    assert found["nodegate_method_requests_total{kind=iri,method=getTips}"] == 3
+    assert found["nodegate_refused_total{kind=iri,rule=rate}"] == 2
+    assert (found["nodegate_bans{by=policy}"], found["nodegate_bans{by=operator}"]) == (1, 1)
+    telemetry.counted(Names(versions={"iri": "f00"}, faults=1), None)
+    found = samples(telemetry)
+    assert found["nodegate_policy_info{kind=iri,version=f00}"] == 1
+    assert found["nodegate_policy_faults"] == 1
+    assert not any("refused_total" in name and "rule" in name for name in found)
+    assert "nodegate_clients" not in found
 
 
 def test_before_the_first_pass_nothing_is_claimed():

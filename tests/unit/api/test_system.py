@@ -178,7 +178,22 @@ def test_docs_admin_api_describes_every_request_and_no_other(daemon: DaemonDoubl
     assert sorted(headings) == sorted({*served, "GET /api/docs", "GET /api/openapi.json"})
 
 
-@pytest.mark.parametrize("name", ["NodeRow", "StatusDocument", "PlanDocument", "NodeDocument", "NodeChanges"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "NodeRow",
+        "StatusDocument",
+        "PlanDocument",
+        "NodeDocument",
+        "NodeChanges",
+        "PolicyRow",
+        "PolicyDetail",
+        "PolicyApplied",
+        "ClientRow",
+        "BanRow",
+        "Explanation",
+    ],
+)
 def test_docs_admin_api_names_every_field_of_the_main_documents(daemon: DaemonDouble, name: str):
     fields = create_app(daemon.context()).openapi()["components"]["schemas"]
     schema = fields.get(name) or fields["NodeDetail"]

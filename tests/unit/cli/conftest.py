@@ -41,6 +41,7 @@ def state(daemon: DaemonDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """A state directory of a daemon whose API is up; commands find it by NODEGATE_STATE."""
     directory = tmp_path / "state"
     directory.mkdir()
+    daemon.directory = directory
     with served(daemon) as url:
         (directory / "admin").write_text(url + "\n")
         (directory / "token").write_text(TOKEN + "\n")

@@ -51,6 +51,16 @@ def test_a_server_is_put_together_from_both_reports() -> None:
     assert traffic == {("pool_main", "n"): ServerTraffic(requests=30, errors=6, sessions=2)}
 
 
+def test_a_free_number_is_above_all_that_are_in_use() -> None:
+    rows = [
+        state_row("a"),
+        state_row("b").replace(" 1 b ", " 17 b "),
+        state_row("c").replace(" 1 c ", " 5 c "),
+    ]
+    assert reports.free_number(STATE_HEAD + "".join(rows)) == 18
+    assert reports.free_number(STATE_HEAD) == 1
+
+
 @pytest.mark.parametrize(
     ("bits", "state"),
     [
@@ -168,6 +178,7 @@ READERS: tuple[Callable[[str], object], ...] = (
     lambda text: reports.read_servers(STATE_HEAD + state_row(), text),
     lambda text: reports.read_servers(STATE_HEAD + text, STAT_HEAD + stat_row()),
     lambda text: reports.read_servers(STATE_HEAD + state_row(), STAT_HEAD + text),
+    reports.free_number,
 )
 
 

@@ -25,6 +25,11 @@ def test_a_server_is_added_with_its_check_and_its_state() -> None:
     assert (health, state) == ("enable health pool_main/n", "set server pool_main/n state drain")
 
 
+def test_a_server_is_added_under_a_given_number() -> None:
+    add, *_ = wire.add_server(a_server(), None, 10_001)
+    assert add == wire.add_server(a_server(), None)[0] + " id 10001"
+
+
 def test_each_change_of_a_server_is_one_command() -> None:
     assert wire.set_weight(a_server()) == ("set server pool_main/n weight 7",)
     assert wire.set_maxconn(a_server(maxconn=4)) == ("set maxconn server pool_main/n 4",)
@@ -86,11 +91,18 @@ def test_a_map_is_filled_in_pieces_that_fit_into_a_buffer(entries: dict[str, str
     assert dict(line.split(" ") for line in lines) == entries
 
 
-@pytest.mark.parametrize("word", ["", "a b", "a\nb", "#a", "ä", "a\x7f"])
+@pytest.mark.parametrize("word", ["", "a  b", " a", "a ", "a\nb", "ä", "a\x7f"])
 def test_what_a_map_cannot_hold_is_refused(word: str) -> None:
     for entries in ({word: "x"}, {"x": word}):
         with pytest.raises(Unsafe):
             wire.map_lines(entries)
+
+
+@pytest.mark.parametrize("key", ["a b", "#a"])
+def test_what_can_be_no_key_can_still_be_a_value(key: str) -> None:
+    with pytest.raises(Unsafe):
+        wire.map_lines({key: "x"})
+    assert wire.map_lines({"x": key}) == (f"x {key}",)
 
 
 def test_a_certificate_is_sent_without_the_empty_line_that_would_end_it() -> None:
