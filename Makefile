@@ -32,7 +32,7 @@ format: .venv/.ready-dev ## put the code into its form
 	@$(VENV)/ruff check --fix .
 
 bench: .venv/.ready-dev ## figures, as a table and in bench/results/
-	@$(VENV)/python -m bench
+	@$(VENV)/python -m bench $(ARGS)
 
 clean: ## remove everything that these targets made
 	@rm -rf .venv .cache build dist tests/js/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -42,7 +42,7 @@ BENCHMARKS = {
     "pass": Benchmark(module="passes", title="decide over 10,000 nodes"),
     "hotadd": Benchmark(module="hotadd", title="add 10,000 nodes to a running HAProxy under traffic"),
     "failover": Benchmark(module="failover", title="kill 2 of 5 nodes under 50 connections"),
-    "overhead": Benchmark(module="overhead", title="what the gateway costs a request"),
+    "overhead": Benchmark(module="overhead", title="what the gateway costs a request, without a policy"),
     "firewall": Benchmark(module="firewall", title="what the firewall costs a request, and its peers"),
     "probing": Benchmark(module="probing", title="probe 10,000 nodes every 10 s for a minute"),
 }

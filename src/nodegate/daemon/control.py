@@ -128,7 +128,8 @@ class Control:
                 continue
             self._registry_read(inventory)
             try:
-                await asyncio.wait_for(registry.changed(inventory.index), REREAD_EVERY)
+                async with asyncio.timeout(REREAD_EVERY):
+                    await registry.changed(inventory.index)
             except TimeoutError:
                 continue
             except NodegateError as error:
@@ -143,7 +144,8 @@ class Control:
             rest = REST * self.snapshot.pass_duration
             await asyncio.sleep(min(LONGEST_REST, max(SHORTEST_REST, rest)))
             try:
-                await asyncio.wait_for(self._wake.wait(), PASS_EVERY)
+                async with asyncio.timeout(PASS_EVERY):
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 

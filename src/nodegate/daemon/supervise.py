@@ -13,6 +13,8 @@ log = logging.getLogger("nodegate.daemon")
 
 FIRST_DELAY = 0.2
 LONGEST_DELAY = 10.0
+SAY_AGAIN = 1.0
+"""Seconds between two cancellations of a task that does not end."""
 CALM = 30.0
 """A task that ran this many seconds before it failed starts again with the first delay."""
 
@@ -54,6 +56,8 @@ async def run_all(jobs: tuple[Job, ...], stop: asyncio.Event, *, restarted: Call
     try:
         await stop.wait()
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        pending = set(tasks)
+        while pending:  # a library may lose a cancellation that comes at the wrong moment: say it again
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=SAY_AGAIN)

@@ -97,3 +97,20 @@ async def test_a_cancelled_job_is_not_started_again() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert len(job.began) == 1
+
+
+async def test_a_job_that_loses_its_cancellation_is_cancelled_again() -> None:
+    lost: list[str] = []
+
+    async def deaf() -> None:
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if lost:
+                    raise
+                lost.append("the first one")
+
+    started = asyncio.get_running_loop().time()
+    await supervised(lambda: asyncio.get_running_loop().time() > started + 0.05, ("deaf", deaf))
+    assert lost == ["the first one"]
