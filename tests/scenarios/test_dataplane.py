@@ -355,6 +355,15 @@ async def test_clients_cannot_forge_who_they_are(rig: Rig) -> None:
     assert "x-real-ip" not in seen
 
 
+async def test_what_a_node_says_of_its_connection_is_not_passed_on(rig: Rig) -> None:
+    node = await rig.node("n", lambda _: http(headers="Keep-Alive: timeout=500, max=100\r\nX-Kept: yes\r\n"))
+    await rig.add(server(node))
+    async with rig.client() as client:
+        headers = (await client.send()).headers
+    assert headers["x-kept"] == "yes"
+    assert "keep-alive" not in headers
+
+
 async def test_headers_can_be_switched_off() -> None:
     document = {"gateway": {"node_header": "", "request_id_header": ""}}
     async with Rig(document) as rig:

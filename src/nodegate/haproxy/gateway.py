@@ -336,6 +336,8 @@ def _pool(
             *([words("default-server", "ca-file", trust.file)] if trust else []),
             *([] if pool.websocket else [_no_websocket(traffic)]),
             *_upstream(pool),
+            # How long a node keeps its connection says nothing of ours: IRI promises 500 s.
+            words("http-response", "del-header", "Keep-Alive"),
             *([words("http-response", "set-header", header, "%s")] if header else []),
         ),
     )
