@@ -28,7 +28,7 @@ SECONDS = 60.0
 START_WITHIN = 120.0
 LATENESS = "nodegate_probe_lateness_seconds"
 PASSES = "nodegate_pass_duration_seconds"
-SETTINGS = f'[probe]\ninterval = {INTERVAL}\n[pools.main]\npolicy = "off"\n'
+SETTINGS = f"[probe]\ninterval = {INTERVAL}\n"
 
 Metrics = Mapping[str, float]
 
