@@ -157,7 +157,7 @@ class Control:
             return
         clock, before = self._parts.clock, self.snapshot
         now = clock.now()
-        observations = dict(self.prober.observations)
+        observations = self.prober.observations
         judgement = judge(
             inventory, observations, before.judgement, now,
             criteria=self._criteria(inventory), settings=self._parts.settings.health,
