@@ -4,6 +4,9 @@ SHELL := /bin/bash
 VENV := .venv/bin
 INPUTS := pyproject.toml constraints.txt scripts/setup tests/js/package.json
 
+.venv/.ready-bench: $(INPUTS)
+	@scripts/setup bench
+
 .PHONY: help demo test check bench clean format
 
 help: ## show this list
@@ -31,7 +34,7 @@ format: .venv/.ready-dev ## put the code into its form
 	@$(VENV)/ruff format .
 	@$(VENV)/ruff check --fix .
 
-bench: .venv/.ready-dev ## figures, as a table and in bench/results/
+bench: .venv/.ready-bench ## figures, as a table and in bench/results/
 	@$(VENV)/python -m bench $(ARGS)
 
 clean: ## remove everything that these targets made
