@@ -44,6 +44,10 @@ COMMANDS = {
     "check": Lazy("nodegate.cli.check", "check", "Check one node, as a Nagios or Consul check does."),
     "config": Lazy("nodegate.cli.config", "config", "Work with nodegate.toml."),
     "token": Lazy("nodegate.cli.status", "token", "Print the admin token of a local gateway."),
+    "openstack": Lazy(
+        "nodegate.cli.openstack", "openstack", "Hosts file, clean sweep and MAC addresses of OpenStack clouds."
+    ),
+    "scale": Lazy("nodegate.cli.scale", "scale", "Show pools that are kept at their size."),
     "lab": Lazy("nodegate.cli.lab", "lab", "Simulated nodes, with faults on demand."),
     "demo": Lazy("nodegate.cli.demo", "demo", "See it work: five nodes, a gateway, and a story."),
     "version": Lazy("nodegate.cli.version", "version", "Print the versions of nodegate and of its HAProxy."),
