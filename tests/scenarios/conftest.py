@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,21 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from shared import Facts, run_folder, shared
+
 NewCertificate = Callable[[str], bytes]
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facts]:
+    """A real OpenStack, started once for all tests that use it; see `cloud.stack.start` for what is in it."""
+    from cloud import stack
+
+    pytest.importorskip("openstack", reason='needs openstacksdk: pip install "nodegate[openstack]"')
+    if why := stack.missing():
+        pytest.skip(why)
+    with shared(run_folder(tmp_path_factory) / "cloud", stack.start, stack.stop) as facts:
+        yield facts
 
 
 @pytest.fixture

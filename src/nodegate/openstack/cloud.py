@@ -52,7 +52,7 @@ def in_words() -> Iterator[None]:
         raise Refused(f"the cloud does not accept these credentials: {error}") from error
     except exceptions.ForbiddenException as error:
         raise Refused(f"these credentials may not do that: {error}") from error
-    except (auth.DiscoveryFailure, auth.ConnectFailure, auth.EndpointNotFound) as error:
+    except (auth.DiscoveryFailure, auth.ConnectionError, auth.EndpointNotFound) as error:
         raise Unavailable(f"the cloud does not answer: {error}") from error
     except exceptions.NotFoundException as error:
         raise NotFound(str(error)) from error

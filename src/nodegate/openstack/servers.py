@@ -23,6 +23,7 @@ def servers_on(connection: Connection, network: str) -> tuple[CloudServer, ...]:
     Unavailable when a service fails (never an empty answer then), NotFound when the cloud has neither.
     """
     with in_words():
+        connection.session.get_token()  # `has_service` takes wrong credentials for a cloud without services
         if connection.has_service("compute"):
             return tuple(_from_nova(connection, network))
         if connection.has_service("baremetal"):

@@ -1,0 +1,1 @@
+"""A real OpenStack on the loopback: MariaDB, Keystone, Neutron, Placement, and Nova with its fake driver."""
