@@ -6,6 +6,7 @@ import typer
 
 from nodegate.cli.openstack_hosts import hosts
 from nodegate.cli.openstack_macs import macs
+from nodegate.cli.openstack_purge import purge
 
 openstack = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -17,3 +18,4 @@ def _group() -> None:
 
 openstack.command("hosts")(hosts)
 openstack.command("macs")(macs)
+openstack.command("purge")(purge)
