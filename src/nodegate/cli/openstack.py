@@ -6,6 +6,7 @@ import typer
 
 from nodegate.cli.openstack_hosts import hosts
 from nodegate.cli.openstack_macs import macs
+from nodegate.cli.openstack_provider import provider
 from nodegate.cli.openstack_purge import purge
 
 openstack = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -19,3 +20,4 @@ def _group() -> None:
 openstack.command("hosts")(hosts)
 openstack.command("macs")(macs)
 openstack.command("purge")(purge)
+openstack.add_typer(provider, name="provider")
