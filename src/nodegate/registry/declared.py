@@ -28,7 +28,10 @@ class DeclaredRegistry:
     async def read(self) -> Inventory:
         """All nodes now. Where the registry holds a node of its own under a declared id, the file's is in
         force and a fault says so."""
-        inner = await self._inner.read()
+        return self.over(await self._inner.read())
+
+    def over(self, inner: Inventory) -> Inventory:
+        """The declared nodes laid over an inventory of the inner registry."""
         records = {node.id: node for node in inner.nodes}
         nodes = {node.id: node for node in inner.nodes if node.source is not Source.FILE}
         faults = list(inner.faults)

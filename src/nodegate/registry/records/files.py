@@ -31,6 +31,7 @@ _DEFAULTS: Mapping[str, object] = {
     "intent": Intent.SERVE.value,
     "tls_verify": True,
     "options": {},
+    "address": None,
 }
 
 

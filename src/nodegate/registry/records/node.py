@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from nodegate.documents import Document, KeyPath, validate
 from nodegate.errors import BadDocument, Fault
@@ -20,8 +21,22 @@ _KIND_FIELDS = frozenset({"kind", "url", "options"})
 _UNCHANGEABLE = frozenset({"id"})
 
 
+def _checked_ip(text: str) -> str:
+    """An IP address in its usual spelling, without zone."""
+    try:
+        address = ip_address(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not an IP address") from error
+    if getattr(address, "scope_id", None) is not None:
+        raise ValueError(f"{text!r} has a zone")
+    return str(address)
+
+
+IpAddress = Annotated[str, AfterValidator(_checked_ip)]
+
+
 class NodeDocument(BaseModel):
-    """A node as operators write it. `id` None: made from the URL's host and port."""
+    """A node as operators write it. `id` None: made from the URL's host and port. `address`: see `Node`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -34,6 +49,7 @@ class NodeDocument(BaseModel):
     intent: Annotated[Intent, Field(strict=False)] = Intent.SERVE
     tls_verify: bool = True
     options: dict[str, Scalar] = Field(default_factory=dict)
+    address: IpAddress | None = None
 
     @field_validator("options")
     @classmethod
@@ -58,6 +74,7 @@ class NodeDocument(BaseModel):
             options=self.options,
             source=source,
             version=version,
+            address=self.address,
         )
 
 
@@ -73,6 +90,8 @@ def document_of(node: Node) -> dict[str, Any]:
         "intent": node.intent.value,
         "tls_verify": node.tls_verify,
         "options": dict(node.options),
+        # Left out where there is none, so that a nodegate that does not know it yet can read the record.
+        **({} if node.address is None else {"address": node.address}),
     }
 
 
@@ -95,7 +114,10 @@ def revise(
 
     Raises BadDocument with the key of every fault, also for a change of the id.
     """
-    document = Document(file=file, data={**document_of(node), **changes}, lines={})
+    before = document_of(node)
+    if "url" in changes:
+        before.pop("address", None)  # it belonged to the old one
+    document = Document(file=file, data={**before, **changes}, lines={})
     fixed = [
         document.fault((key,), f"cannot be changed; it is {node.id!r}. Add a new node instead")
         for key in sorted(_UNCHANGEABLE & changes.keys())

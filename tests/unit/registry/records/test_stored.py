@@ -67,7 +67,7 @@ def test_the_stored_form_stays_readable_for_what_was_written_before() -> None:
         (altered(weight="5", url="x"), "url: 'x' is not a URL such as http://192.0.2.1:14265; weight:"),
         (altered(id="n2"), "id: it says 'n2'"),
         (altered(id=None), "id: should be a string"),
-        (altered(source="moon"), "source: should be 'registry' or 'file'"),
+        (altered(source="moon"), "source: should be 'registry', 'file' or 'service'"),
         (json.dumps({"format": 1}), "url: is missing"),
     ],
 )

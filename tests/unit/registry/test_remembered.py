@@ -1,0 +1,80 @@
+"""What is kept of Consul for a start without it."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from nodegate.catalog import Check, Instance
+from nodegate.consul.kv import Entry
+from nodegate.errors import Unavailable
+from nodegate.model import Instant
+from nodegate.registry.remembered import Memory, confirm_memory, read_memory, write_memory
+
+CHECK = Check(id="c", name="c", status="passing", service_id="a")
+MEMORY = Memory(
+    store="s", index=42, read_at=Instant(1e9),
+    entries={"nodegate/nodes/ü": Entry(key="nodegate/nodes/ü", value=b"\x00\xff", version=7)},
+    instances=(Instance(service="s", id="a", node="n", address="::1", port=1, tags=("t",), meta={"k": "v"}, checks=(CHECK,)),),
+)  # fmt: skip
+
+
+def test_what_is_kept_comes_back_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "inventory.json"
+    write_memory(file, MEMORY)
+    confirm_memory(file, Instant(0.0))
+    assert read_memory(file) == MEMORY
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["inventory.json"]
+
+
+def test_its_time_is_that_of_the_last_read_that_confirmed_it(tmp_path: Path) -> None:
+    file = tmp_path / "inventory.json"
+    write_memory(file, MEMORY)
+    confirm_memory(file, Instant(1e9 + 500))
+    found = read_memory(file)
+    assert found is not None
+    assert found.read_at == 1e9 + 500
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"format": 2}',
+        '{"format": 1, "store": "s", "index": 1, "read_at": 1, "entries": [1]}',
+    ],
+)
+def test_a_file_that_nodegate_did_not_write_is_left_aside(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "inventory.json"
+    file.write_text(content)
+    assert read_memory(file) is None
+    assert file.read_text() == content
+
+
+def test_a_file_cut_anywhere_is_left_aside(tmp_path: Path) -> None:
+    file = tmp_path / "inventory.json"
+    write_memory(file, MEMORY)
+    whole = file.read_text()
+    assert json.loads(whole)
+    for length in range(0, len(whole) - 1, 37):
+        file.write_text(whole[:length])
+        assert read_memory(file) is None
+
+
+def test_no_file_is_no_memory(tmp_path: Path) -> None:
+    assert read_memory(tmp_path / "inventory.json") is None
+    confirm_memory(tmp_path / "inventory.json", Instant(1.0))
+
+
+def test_a_place_where_nothing_can_be_written_is_said(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="cannot be kept"):
+        write_memory(tmp_path / "missing" / "inventory.json", MEMORY)
+    assert os.listdir(tmp_path) == []
