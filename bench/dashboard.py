@@ -1,0 +1,198 @@
+"""1,000 nodes and 20 people who look at them: what the dashboard costs the daemon, how fast a first view is, how
+much is sent, and whether clients of the gateway notice."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import aiohttp
+
+from bench.environment import scratch
+from bench.figures import Figure, Outcome, ratio
+from bench.rig import TRUSTING, Daemon, Usage, until
+from nodegate.daemon.clock import SteadyClock
+from nodegate.daemon.state import StateDir
+from nodegate.errors import Unavailable
+from nodegate.lab.load import Load, LoadOptions
+from nodegate.lab.process import LabProcess
+from nodegate.lab.remote import LabNode
+from nodegate.model import Node
+from nodegate.registry.sqlite import SqliteRegistry
+
+NODES = 1000
+VIEWERS = 20
+PATHS = ("/ui/", "/ui/nodes", "/ui/clients", "/ui/policy")
+INTERVAL = 10.0
+SECONDS = 20.0
+LOAD_SECONDS = 8.0
+START_WITHIN = 120.0
+SETTINGS = f'[probe]\ninterval = {INTERVAL}\n[pools.main]\nkind = "iri"\npolicy = "policy.toml"\n'
+_QUERY = re.compile(r"query: (\{[^\n]*\}),")
+
+
+async def run() -> Outcome:
+    """Raises NodegateError when the fleet is not up in time."""
+    async with await LabProcess.start(NODES, arguments=("--addresses",)) as lab:
+        with scratch() as directory:
+            await _declare(directory / "s", lab.nodes)
+            (directory / "policy.toml").write_text(TRUSTING, encoding="utf-8")
+            async with Daemon(directory, SETTINGS) as daemon:
+                await until(lambda: _all_up(daemon), what="all nodes are up", within=START_WITHIN, every=0.5)
+                return await _measure(daemon)
+
+
+async def _measure(daemon: Daemon) -> Outcome:
+    await asyncio.sleep(5)
+    alone = await _cores(daemon)
+    throughput = [await _throughput(daemon)]
+    first, sizes = await _first_view(daemon)
+    received = [0]
+    async with _viewers(daemon, received):
+        await asyncio.sleep(5)
+        before = received[0]
+        watched = await _cores(daemon)
+        pushed = (received[0] - before) / SECONDS / VIEWERS
+        throughput.append(await _throughput(daemon))
+    memory = Usage.of(daemon.pid).memory
+    return Outcome(
+        figures=(
+            Figure(
+                what="CPU of 20 viewers of 1,000 nodes", value=max(0.0, watched - alone), unit="cores", at_most=0.3,
+                note=f"{alone:.2f} without them, {watched:.2f} with them",
+            ),
+            Figure(what="first view after the login, NiceGUI loaded, in Chromium", value=first, unit="s", at_most=1.5),
+            Figure(what="largest page after the first, all transfers", value=max(sizes) / 1e6, unit="MB", at_most=1.0),
+            Figure(what="sent to one viewer", value=pushed / 1000, unit="kB/s"),
+            Figure(
+                what="requests per second through the gateway while 20 look", value=throughput[1],
+                ratio=ratio(throughput[1], throughput[0]), peer="nobody looks",
+            ),
+            Figure(what="memory of the nodegate process", value=memory / 1e6, unit="MB"),
+        ),
+        details={"sizes": dict(zip(PATHS, sizes, strict=False)), "requests": throughput},
+    )  # fmt: skip
+
+
+async def _declare(state: Path, nodes: Sequence[LabNode]) -> None:
+    directory = StateDir(state)
+    directory.prepare()
+    registry = SqliteRegistry(directory.registry, SteadyClock())
+    try:
+        for node in nodes:
+            await registry.put(Node(id=node.id, url=node.url, kind=node.kind))
+    finally:
+        await registry.close()
+
+
+async def _all_up(daemon: Daemon) -> bool:
+    metrics = await daemon.metrics()
+    return metrics.get('nodegate_nodes{kind="iri",pool="main",status="up"}') == NODES
+
+
+async def _cores(daemon: Daemon) -> float:
+    before = Usage.of(daemon.pid)
+    await asyncio.sleep(SECONDS)
+    return Usage.of(daemon.pid).cores_since(before)
+
+
+async def _throughput(daemon: Daemon) -> float:
+    """Requests per second with 20 connections."""
+    async with Load(LoadOptions(url=daemon.url, connections=20, rate=None, expect=b'"appName"')) as load:
+        await asyncio.sleep(1)
+        before, began = load.report().ok, time.monotonic()
+        await asyncio.sleep(LOAD_SECONDS)
+        return (load.report().ok - before) / (time.monotonic() - began)
+
+
+async def _first_view(daemon: Daemon) -> tuple[float, list[float]]:
+    """Seconds from the login to a page with its rows, and the bytes of each page after the first."""
+    from playwright.async_api import async_playwright
+
+    token = (daemon.state / "token").read_text().strip()
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        page = await browser.new_page()
+        session = await page.context.new_cdp_session(page)
+        await session.send("Network.enable")
+        sizes: list[float] = []
+        session.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
+        await page.goto(f"{daemon.admin_url}/ui/login?next=/ui/nodes")
+        await page.get_by_label("Password or admin token").fill(token)
+        await asyncio.sleep(3)  # somebody types; NiceGUI is loaded meanwhile
+        began = time.monotonic()
+        await page.get_by_role("button", name="Log in").click()
+        await page.locator("tbody tr").first.wait_for()
+        first = time.monotonic() - began
+        for path in PATHS:  # once, for what only they need
+            await page.goto(daemon.admin_url + path)
+            await page.get_by_role("heading", level=1).wait_for()
+        after = []
+        for path in PATHS:
+            sizes.clear()
+            await page.goto(daemon.admin_url + path)
+            await page.get_by_role("heading", level=1).wait_for()
+            await page.wait_for_load_state("networkidle")
+            after.append(sum(sizes))
+        await browser.close()
+    return first, after
+
+
+@asynccontextmanager
+async def _viewers(daemon: Daemon, received: list[int]) -> AsyncIterator[None]:
+    """People with a page open each: what a browser does of it, without drawing."""
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(
+            aiohttp.ClientSession(
+                headers={"Origin": daemon.admin_url}, cookie_jar=aiohttp.CookieJar(unsafe=True)
+            )
+        )
+        token = (daemon.state / "token").read_text().strip()
+        async with http.post(f"{daemon.admin_url}/ui/login", data={"password": token}) as answer:
+            assert answer.status == 200
+        tasks = [
+            asyncio.create_task(_watch(http, daemon.admin_url, PATHS[number % len(PATHS)], received))
+            for number in range(VIEWERS)
+        ]
+        try:
+            yield
+            for task in tasks:
+                if task.done():
+                    task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _watch(http: aiohttp.ClientSession, url: str, path: str, received: list[int]) -> None:
+    async with http.get(url + path) as answer:
+        found = _QUERY.search(await answer.text())
+    assert found is not None
+    query: dict[str, Any] = ast.literal_eval(found[1])  # JavaScript defines True and None
+    query |= {"EIO": "4", "transport": "websocket", "tab_id": str(uuid4()), "document_id": str(uuid4())}
+    params = {name: json.dumps(value).strip('"') for name, value in query.items()}
+    place = f"{url.replace('http', 'ws')}/ui/_nicegui_ws/socket.io/"
+    async with http.ws_connect(place, params=params, max_msg_size=0) as socket:
+        await socket.receive_str()
+        await socket.send_str("40")
+        count = 0
+        async for message in socket:
+            text = str(message.data)
+            received[0] += len(text)
+            if text == "2":
+                await socket.send_str("3")
+            elif text.startswith("42"):
+                count += 1
+                if count % 3 == 0:
+                    ack = {"client_id": query["client_id"], "next_message_id": count}
+                    await socket.send_str("42" + json.dumps(["ack", ack]))
+        raise Unavailable(f"the page {path} was closed with {socket.close_code} after {count} messages")

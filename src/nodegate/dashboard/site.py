@@ -1,0 +1,83 @@
+"""NiceGUI with the pages on it. Importing this module loads NiceGUI, which takes half a second and 40 MB."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import nicegui.run
+from fastapi import FastAPI, Request
+from nicegui import Client, app, ui
+from starlette.types import ASGIApp
+
+from nodegate.dashboard.files import Files, Nonces
+from nodegate.dashboard.frame import Build, Site, open_page
+from nodegate.dashboard.pages import (
+    clients,
+    cluster,
+    events,
+    node,
+    nodes,
+    overview,
+    plan,
+    policy,
+    registrations,
+)
+from nodegate.dashboard.source import Source
+
+PAGES: tuple[tuple[str, str, Build], ...] = (
+    ("/", "Overview", overview.build),
+    ("/nodes", "Nodes", nodes.build),
+    ("/clients", "Clients", clients.build),
+    ("/policy", "Policy", policy.build),
+    ("/plan", "Plan", plan.build),
+    ("/events", "Events", events.build),
+    ("/cluster", "Cluster", cluster.build),
+    ("/registrations", "Registrations", registrations.build),
+)
+RECONNECT = 10.0
+"""Seconds for which a page that lost its connection is kept: a phone that changes its network."""
+
+
+@asynccontextmanager
+async def running(source: Source, prefix: str) -> AsyncIterator[ASGIApp]:
+    """The pages under `prefix`, as one ASGI application, as long as the context lasts."""
+    site = Site(source)
+    for path, title, build in PAGES:
+        _add(site, path, title, build)
+    _add_node(site)
+    app.add_middleware(Nonces)
+    app.config.socket_io_js_transports = ["websocket"]
+    nicegui.run.process_pool_start_method = "spawn"
+    host = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    ui.run_with(
+        host, mount_path=prefix, title="nodegate", dark=None, language="en-US", tailwind=False,
+        binding_refresh_interval=None, reconnect_timeout=RECONNECT, message_history_length=50,
+        gzip_middleware_factory=None, show_welcome_message=False,
+        favicon=Path(__file__).parent / "assets" / "favicon.svg",
+    )  # fmt: skip
+    async with host.router.lifespan_context(host):
+        looking = asyncio.create_task(site.hub.run(), name="dashboard")
+        try:
+            yield Files(host)
+        finally:
+            looking.cancel()
+            with suppress(asyncio.CancelledError):
+                await looking
+
+
+def _add(site: Site, path: str, title: str, build: Build) -> None:
+    @ui.page(path, title=f"{title} · nodegate")
+    async def show(client: Client, request: Request) -> None:
+        await open_page(site, client, request, title, path, build)
+
+
+def _add_node(site: Site) -> None:
+    @ui.page("/nodes/{node_id}")
+    async def show(client: Client, request: Request, node_id: str) -> None:
+        await open_page(site, client, request, node_id, "/nodes", node.build_for(node_id))
+
+
+Running = Callable[[Source, str], AsyncIterator[ASGIApp]]
