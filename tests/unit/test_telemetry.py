@@ -32,6 +32,8 @@ from nodegate.model import (
     Withheld,
 )
 from nodegate.telemetry import Event, Names, Telemetry, configure_logging, record, say_pass
+from nodegate.telemetry.kinds import Kind, Severity, event
+from nodegate.views.cluster import GatewaysDocument
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
 HELD = Withheld(
@@ -83,6 +85,15 @@ def busy() -> DaemonDouble:
     daemon.telemetry.restarted("passes")
     names = Names(methods={"iri": frozenset({"getTips"})}, rules=frozenset({"rate"}), versions={"iri": "f00"})
     daemon.telemetry.counted(names, COUNTS)
+    daemon.telemetry.scaling.acted("main", "start", ok=True)
+    daemon.telemetry.scaling.sizes("main", wanted=1)
+    daemon.telemetry.portal.counted({"active": 1}, 2)
+    daemon.telemetry.cluster.document = lambda: GatewaysDocument(me="a", faults=("b is away",))
+    daemon.telemetry.portal.mailed("sent")
+    daemon.telemetry.alerts.happened([event(T0, Kind.STARTED, "gateway", "started")])
+    daemon.telemetry.alerts.firing = lambda: [Severity.CRITICAL]
+    daemon.telemetry.alerts.waiting = lambda: {"ops": 3}
+    daemon.telemetry.alerts.certificate_ends = lambda: T0
     return daemon
 
 

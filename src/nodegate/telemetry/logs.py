@@ -24,6 +24,7 @@ class Event(StrEnum):
     REGISTRY = "registry"  # the registry was lost or came back
     HAPROXY = "haproxy"  # the link to HAProxy was lost or came back
     TASK = "task"  # a supervised task was started again
+    SCALING = "scaling"  # a pool's size was changed, or could not be: pool, node, action, why
     INTENT = "intent"  # somebody changed a node's record through the API
 
 

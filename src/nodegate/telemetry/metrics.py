@@ -11,8 +11,12 @@ from prometheus_client.process_collector import ProcessCollector
 
 from nodegate.model import Observation, Reading, Seconds, Snapshot
 from nodegate.ports import Clock
+from nodegate.telemetry.alerts import AlertMetrics
+from nodegate.telemetry.cluster import ClusterCollector
 from nodegate.telemetry.events import turned
 from nodegate.telemetry.firewall import Counts, FirewallCollector, Names
+from nodegate.telemetry.portal import PortalMetrics
+from nodegate.telemetry.scaling import ScalingMetrics
 from nodegate.telemetry.state import StateCollector
 
 PROBE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -29,6 +33,11 @@ class Telemetry:
         registry.register(StateCollector(lambda: self._snapshot, clock))
         self._firewall = FirewallCollector()
         registry.register(self._firewall)
+        self.cluster = ClusterCollector()
+        registry.register(self.cluster)
+        self.scaling = ScalingMetrics(registry)
+        self.alerts = AlertMetrics(registry)
+        self.portal = PortalMetrics(registry)
         ProcessCollector(registry=registry)
         GCCollector(registry=registry)
         Gauge(
@@ -75,6 +84,11 @@ class Telemetry:
         self._refused = Counter(
             "nodegate_changes_refused", "Changes that HAProxy did not take.", registry=registry
         )
+        self._haproxy_starts = Counter(
+            "nodegate_haproxy_restarts",
+            "Times that HAProxy was found dead and started again.",
+            registry=registry,
+        )
         self._restarts = Counter(
             "nodegate_task_restarts",
             "Supervised tasks that failed and were started again.",
@@ -105,6 +119,10 @@ class Telemetry:
     def probes_in_flight(self, count: int) -> None:
         """So many probes are under way now."""
         self._in_flight.set(count)
+
+    def haproxy_started(self) -> None:
+        """HAProxy was gone and was started again."""
+        self._haproxy_starts.inc()
 
     def restarted(self, task: str) -> None:
         """The supervised task of that name was started again."""

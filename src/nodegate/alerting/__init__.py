@@ -1,0 +1,1 @@
+"""Events, alerts and the channels they leave by."""
