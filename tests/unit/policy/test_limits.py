@@ -27,7 +27,7 @@ POLICY = load_policy("iri", parse(OWN, file="own.toml")).policy
         ("queue", "getTips", None, "the lane heavy holds 3 at once per node; others wait 10 s", "classes.heavy.concurrency"),
         ("queue", "getTransactionsToApprove", None, "holds 1 at once", "methods.getTransactionsToApprove.concurrency"),
         ("timeout", "getTips", None, "10 s to answer getTips", "methods.getTips.timeout"),
-        ("body-size", None, None, "98304 bytes", "body.max_bytes"),
+        ("body-size", None, None, "43008 bytes", "body.max_bytes"),
         ("method-denied", "addNeighbors", None, "addNeighbors is not served", "methods.addNeighbors.deny"),
         ("arg-value", "getTrytes", None, "argument of getTrytes", "methods.getTrytes.args"),
         ("no-node", None, None, "no node of the pool serves", None),

@@ -1,0 +1,151 @@
+"""The pools under a policy, and what the gateway has to know of each policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from nodegate.haproxy import replies
+from nodegate.haproxy.conditions import if_found, is_kind
+from nodegate.haproxy.config import Words
+from nodegate.haproxy.paths import map_reference
+from nodegate.haproxy.peers import Sharing
+
+GUARD = "guard"
+
+LIMITS = "limits"
+
+ACCOUNTS = "accounts"
+"""The numbers of an account in one text, and LIMITS those that stand alone."""
+
+KEY_METHODS = "key_methods"
+
+TRIVIAL = "trivial"
+
+SUSPECTS = "suspects"
+"""Texts in a body that keep it from being looked up: the guard has to look at it."""
+
+TEXTS = "texts"
+SHARED_MAPS = (GUARD, LIMITS, ACCOUNTS, KEY_METHODS, TRIVIAL, SUSPECTS, TEXTS)
+"""Maps of all kinds together; those of one kind are named by `own_map`."""
+
+OWN_MAPS = ("networks", "proxies", "keys", "cors")
+
+UNLIMITED = 2_000_000_000
+"""No limit, in numbers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneShape:
+    """A bulkhead as a backend of its own: requests at once per node (None: as many as the node takes) and
+    seconds to wait for a place."""
+
+    concurrency: int | None
+    queue_timeout: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enforcement:
+    """What the gateway has to know of one kind's compiled policy.
+
+    `maps` are named as in HAProxy. `proxied` says whether any proxy is trusted, `buffer` is the least
+    tune.bufsize in bytes. Lanes, `proxied` and `buffer` are part of the skeleton, the maps are not.
+    """
+
+    kind: str
+    style: replies.Style
+    version: str
+    lanes: Mapping[str, LaneShape]
+    maps: Mapping[str, Mapping[str, str]]
+    buffer: int
+    proxied: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guarded:
+    """The pools under a policy. `kinds` is by pool; pools it lacks are not guarded. `program` is the guard's
+    file, relative to the configuration."""
+
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    policies: Mapping[str, Enforcement] = field(default_factory=dict)
+    program: str = "guard.lua"
+    crowded: frozenset[str] = frozenset()
+    """Pools of so many nodes that all classes share the pool's one backend."""
+    everywhere: bool = False
+    """All pools of the gateway have a policy."""
+    uniform: bool = False
+    """All pools of the gateway have one and the same policy, so that no rule has to ask which one."""
+    sharing: Sharing = field(default_factory=Sharing)
+    """With which other gateways bans and counters are shared."""
+
+    @property
+    def used(self) -> tuple[Enforcement, ...]:
+        """The policies of at least one pool, in order of kind."""
+        return tuple(self.policies[kind] for kind in sorted(set(self.kinds.values())))
+
+    def of(self, pool: str) -> Enforcement | None:
+        """The policy of a pool, None when it has none."""
+        kind = self.kinds.get(pool)
+        return None if kind is None else self.policies[kind]
+
+    def lanes(self, pool: str) -> Mapping[str, LaneShape]:
+        """The lanes of a pool: those of its policy, none in a crowded pool or one without a policy."""
+        policy = self.of(pool)
+        return {} if policy is None or pool in self.crowded else policy.lanes
+
+    def maps(self) -> dict[str, dict[str, str]]:
+        """All maps that the rules refer to, by name."""
+        if not self.used:
+            return {}
+        maps: dict[str, dict[str, str]] = {name: {} for name in SHARED_MAPS}
+        for policy in self.used:
+            maps |= {own_map(name, policy.kind): {} for name in OWN_MAPS}
+            for name, entries in policy.maps.items():
+                maps[name] = {**maps.get(name, {}), **entries}
+        bounds = [int(policy.maps[LIMITS]["connections"]) for policy in self.used]
+        maps[LIMITS]["connections"] = str(max(bounds))
+        return {name: dict(sorted(entries.items())) for name, entries in maps.items()}
+
+
+def why_reload(before: Guarded, after: Guarded) -> str:
+    """What of a changed policy no running HAProxy can take on, in words."""
+    reasons = []
+    for policy in after.used:
+        old = before.policies.get(policy.kind)
+        if old is None:
+            reasons.append(f"{policy.kind} had no policy so far")
+            continue
+        if lanes := sorted(set(policy.lanes) ^ set(old.lanes)):
+            reasons.append(f"the lanes of {policy.kind} change: {', '.join(lanes)}")
+        elif _waits(policy) != _waits(old):
+            reasons.append(f"the time to wait for a place in a lane of {policy.kind} changes")
+        if policy.buffer != old.buffer:
+            reasons.append(f"the largest request of {policy.kind} changes")
+        if policy.proxied != old.proxied:
+            reasons.append(f"{policy.kind} gets its first trusted proxy or loses its last one")
+    return "; ".join(reasons) or "the shape of the gateway changes"
+
+
+def _waits(policy: Enforcement) -> dict[str, float]:
+    return {name: lane.queue_timeout for name, lane in policy.lanes.items()}
+
+
+def own_map(name: str, kind: str) -> str:
+    """The map `name` of one kind."""
+    return f"{name}-{kind}"
+
+
+def limit(key: str, spent: str = "", *, default: int = UNLIMITED) -> str:
+    """A number from the map of limits, less what is spent of it."""
+    less = f",sub({spent})" if spent else ""
+    return f"{key},map_str_int({map_reference(LIMITS)},{default}){less}"
+
+
+def only(guarded: Guarded, policy: Enforcement) -> Words:
+    """The condition that a request is under this policy; nothing where all are."""
+    return () if guarded.uniform else is_kind(policy.kind)
+
+
+def guarded_only(guarded: Guarded) -> Words:
+    """The condition that a request is under any policy; nothing where all are."""
+    return () if guarded.uniform else if_found("txn.kind")

@@ -1,0 +1,123 @@
+"""Verdicts that are looked up: never another one than the guard's."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nodegate.documents import parse
+from nodegate.haproxy.shortcuts import FAST_BODY, STAND_IN, body_of, fast_key
+from nodegate.policy import shortcuts
+from nodegate.policy.document import load_policy
+from nodegate.policy.guard import GuardRequest, guard
+from nodegate.policy.values import Policy
+
+STALL = "GFCCGTGSUEVBZYFK9QNAHOVHXUMEATUFLGBZLDKMOGWCXVUZDVEJVCLLCJJ9NQOIMOLMUMFMGZSI99999"
+TRYTES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ9"
+
+
+def changed(toml: str = "") -> Policy:
+    return load_policy("iri", parse(f'kind = "iri"\n{toml}', file="changed.toml")).policy
+
+
+POLICY = changed()
+ENTRIES = shortcuts.entries(POLICY)
+
+
+def looked_up(policy: Policy, body: bytes) -> str | None:
+    """What HAProxy's rules would find for this body, read as HAProxy reads it."""
+    entries, suspects = shortcuts.entries(policy), shortcuts.suspects(policy)
+    if len(body) >= FAST_BODY or STAND_IN.encode() in body or any(word.encode() in body for word in suspects):
+        return None
+    seen = body.partition(b"\0")[0]
+    shape = re.sub(rb"[A-Z9]{81}", STAND_IN.encode(), seen).decode("latin-1")
+    return entries.get(f"{policy.kind}|POST|/|1|1|0|0|{len(body)}|{shape}")
+
+
+def judged(policy: Policy, body: bytes) -> str:
+    return guard(policy, GuardRequest(headers=[("x-iota-api-version", b"1")], body=body)).line()
+
+
+@pytest.mark.parametrize("toml", ["", "[methods.getNodeInfo]\ncost = 7\n", "[body]\nmax_bytes = 64\n"])
+def test_what_is_looked_up_is_what_the_guard_would_say(toml: str) -> None:
+    policy = changed(toml)
+    entries = shortcuts.entries(policy)
+    assert entries
+    for key, line in entries.items():
+        _, _, _, given, version, _, _, length, shape = key.split("|", 8)
+        body = body_of(shape, "K").encode()
+        assert (given, version, len(body)) == ("1", "1", int(length))
+        assert judged(policy, body) == line
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    key=st.sampled_from(sorted(ENTRIES)),
+    runs=st.lists(st.text(TRYTES, min_size=80, max_size=82), max_size=3),
+    junk=st.binary(max_size=90),
+    at=st.integers(min_value=0, max_value=1100),
+    data=st.sampled_from([b"\0", b"@", b" ", b'"', b"9", b""]),
+)
+def test_no_body_is_looked_up_as_what_the_guard_would_not_say(
+    key: str, runs: list[str], junk: bytes, at: int, data: bytes
+) -> None:
+    body = key.split("|", 8)[8].encode()
+    for run in runs:
+        body = body.replace(STAND_IN.encode(), run.encode(), 1)
+    body = body[:at] + data + body[at:] + (b"\0" + junk if junk else b"")
+    line = looked_up(POLICY, body)
+    assert line is None or line == judged(POLICY, body)
+
+
+def test_a_call_of_a_wallet_is_looked_up() -> None:
+    address = "NODEGATE9BENCH".ljust(81, "9")
+    for body in (
+        '{"command":"getNodeInfo"}',
+        f'{{"command":"getBalances","addresses":["{address}"],"threshold":100}}',
+        f'{{"command":"findTransactions","addresses":["{address}","{address}"]}}',
+        f'{{"command":"getTrytes","hashes":["{address}"]}}',
+    ):
+        assert looked_up(POLICY, body.encode()) == judged(POLICY, body.encode())
+
+
+def test_a_denied_text_is_judged_by_the_guard() -> None:
+    body = f'{{"command":"getTrytes","hashes":["{STALL}"]}}'.encode()
+    assert looked_up(POLICY, body) is None
+    assert judged(POLICY, body).startswith("no|body-pattern")
+
+
+def test_a_stand_in_of_the_client_and_a_zero_byte_do_not_pass_for_a_hash() -> None:
+    body = b'{"command":"getTrytes","hashes":["@"]}'
+    assert looked_up(POLICY, body) is None
+    assert looked_up(POLICY, body + b"\0" + b"x" * 79) is None
+
+
+@pytest.mark.parametrize(
+    "toml",
+    [
+        '[body]\ndenied = ["two*parts"]\n',
+        '[methods.getTrytes.args]\nhashes = { type = "array", items = { type = "string", pattern = "[A-Z]{81}" } }\n',
+    ],
+)
+def test_rules_that_look_into_a_hash_leave_it_to_the_guard(toml: str) -> None:
+    assert not any("getTrytes" in key and STAND_IN in key for key in shortcuts.entries(changed(toml)))
+
+
+@pytest.mark.parametrize(
+    "toml", ['[head]\nuser_agents_denied = ["*bot*"]\n', "[head.headers.x-extra]\nrequired = true\n"]
+)
+def test_rules_that_the_lookup_cannot_see_switch_it_off(toml: str) -> None:
+    assert shortcuts.entries(changed(toml)) == {}
+
+
+def test_a_denied_method_is_never_looked_up() -> None:
+    entries = shortcuts.entries(changed("[methods.getNodeInfo]\ndeny = true\n"))
+    assert not any("getNodeInfo" in key for key in entries)
+
+
+def test_the_key_of_a_request_without_the_version_differs() -> None:
+    with_it, without = (fast_key("iri", "POST", "/", version, "{}") for version in ("1", None))
+    assert with_it != without
