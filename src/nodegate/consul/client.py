@@ -18,18 +18,14 @@ from urllib.parse import quote
 
 import aiohttp
 
-from nodegate.errors import Malformed, NodegateError, NotFound, Refused, Unavailable
+from nodegate.consul.failures import Unsent, failure_of
+from nodegate.errors import Malformed, Unavailable
 from nodegate.model import Seconds
 
 TIMEOUT = Seconds(5.0)
 WAIT = Seconds(60.0)
 CONNECTIONS = 32
 """An agent allows 200 connections for one client address (`limits.http_max_conns_per_client`)."""
-LEADERLESS = ("No cluster leader", "No known Consul servers", "leadership lost", "failed to get conn")
-"""What Consul says when a request never reached a leader: sending it again elsewhere is safe."""
-UNWANTED = ("Scripts are disabled", "Invalid", "Must provide", "missing", "must be")
-"""Faults of the request that Consul 1.8 answers with 500."""
-
 Token = str | Callable[[], str | None] | None
 Params = Mapping[str, str]
 
@@ -190,7 +186,7 @@ class ConsulClient:
             number = (first + step) % len(self.addresses)
             try:
                 reply = await self._once(number, method, path, dict(params or {}), body, self.timeout, accept)
-            except _Unsent as error:
+            except Unsent as error:
                 failures.append(str(error))
             else:
                 if not local:
@@ -220,13 +216,13 @@ class ConsulClient:
                 raw = await response.read()
                 status, headers = response.status, response.headers
         except aiohttp.ClientConnectorError as error:
-            raise _Unsent(f"Consul at {address}: {_reason(error)}") from error
+            raise Unsent(f"Consul at {address}: {_reason(error)}") from error
         except TimeoutError as error:
             raise Unavailable(f"Consul at {address}: no answer within {patience:.3g} s") from error
         except (aiohttp.ClientError, OSError) as error:
             raise Unavailable(f"Consul at {address}: {_reason(error)}") from error
         if status >= 300 and status not in accept:
-            raise _failure(address, method, path, status, raw.decode("utf-8", "replace").strip())
+            raise failure_of(address, method, path, status, raw.decode("utf-8", "replace").strip())
         return Reply(
             value=None
             if status == 404
@@ -250,10 +246,6 @@ class ConsulClient:
 
 
 _NONE: frozenset[int] = frozenset()
-
-
-class _Unsent(Unavailable):
-    """The request did not take effect: it may be sent to another address."""
 
 
 def segment(text: str) -> str:
@@ -284,45 +276,11 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"its certificate is not accepted: {error.certificate_error}"
     if isinstance(error, aiohttp.ClientConnectorError):
-        number = error.os_error.errno
-        return os.strerror(number).lower() if number else str(error.os_error) or "cannot be reached"
+        cause = error.os_error
+        if cause.errno is not None and cause.errno > 0:
+            return os.strerror(cause.errno).lower()  # asyncio has words of its own for it
+        return (cause.strerror or str(cause) or "cannot be reached").lower()
     return str(error) or type(error).__name__
-
-
-def _failure(address: str, method: str, path: str, status: int, text: str) -> NodegateError:
-    """The error that a status of 300 or more stands for. Consul answers in plain sentences."""
-    said = " ".join(text.split())[:300] or f"status {status}"
-    where = f"Consul at {address}: {method} {path}"
-    if status == 404:
-        return NotFound(f"{where}: {said}")
-    if status in {401, 403}:
-        return Refused(f"{where}: {said}{_needs(method, path) if status == 403 else ''}")
-    if status in {429, 502, 503, 504}:
-        return Unavailable(f"{where}: status {status}, {said}")
-    if status < 500 or any(word in said for word in UNWANTED):
-        return Refused(f"{where}: {said}")
-    kind = _Unsent if any(word in said for word in LEADERLESS) else Unavailable
-    return kind(f"Consul at {address}: {said}")
-
-
-_RIGHTS = (
-    ("/v1/kv/", "key_prefix", "nodegate/"),
-    ("/v1/agent/service", "service_prefix", "nodegate"),
-    ("/v1/agent/check", "service_prefix", "nodegate"),
-    ("/v1/session", "session_prefix", ""),
-    ("/v1/agent/self", "agent_prefix", ""),
-    ("/v1/catalog", "service_prefix", ""),
-    ("/v1/health", "node_prefix", ""),
-)
-
-
-def _needs(method: str, path: str) -> str:
-    """What the token lacks, as the line of an ACL policy."""
-    right = "read" if method == "GET" else "write"
-    for start, resource, prefix in _RIGHTS:
-        if path.startswith(start):
-            return f'; the token needs {resource} "{prefix}" {{ policy = "{right}" }}'
-    return "; the token does not allow it"
 
 
 async def gathered(*readings: Any) -> list[Any]:

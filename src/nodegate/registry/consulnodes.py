@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from nodegate.catalog import Instance
+from nodegate.catalog import CRITICAL, Instance
 from nodegate.consul.kv import Entry
 from nodegate.errors import Malformed
 from nodegate.fabio.checks import standing
@@ -150,11 +150,15 @@ def _checked(node: Node, picture: Instance | None, settings: FabioSettings) -> N
     """`node` with what the checks of its service say.
 
     The service sits on the agent of the gateway that registered it, not on the node's machine: an agent that is
-    lost says nothing about the node.
+    lost says nothing about the node. Neither does a check that has not run yet, since the node is new or its agent
+    has just started: those of such a service always say why they fail.
     """
-    if picture is None or any(check.status == "critical" for check in picture.node_checks):
+    if picture is None or any(check.status == CRITICAL for check in picture.node_checks):
         return node
-    found = standing(replace(picture, node_checks=()), settings)
+    ran = tuple(
+        check for check in picture.checks if check.output or check.status != CRITICAL or check.id[0] == "_"
+    )
+    found = standing(replace(picture, checks=ran, node_checks=()), settings)
     if found.maintenance and node.intent is Intent.SERVE:
         node = replace(node, intent=Intent.DRAIN)
     return replace(node, failing=found.failing)

@@ -32,6 +32,8 @@ log = logging.getLogger("nodegate.registry")
 
 EVERY = 10.0
 """Seconds between two rounds when nothing happens: an agent that has lost a service gets it back within that."""
+RETRY = 2.0
+"""Seconds to wait for an agent that is away."""
 SOONEST = 0.05
 ABREAST = 8
 
@@ -80,9 +82,14 @@ class Publisher:
         """Round after round, for ever."""
         while True:
             self._news.clear()
-            self._say(await self.once())
+            pause = self._pause()
             try:
-                async with asyncio.timeout(self._pause()):
+                self._say(await self.once())
+            except NodegateError as error:
+                self._say((f"services and verdicts in Consul wait: {error}",))
+                pause = min(RETRY, pause)
+            try:
+                async with asyncio.timeout(pause):
                     await self._news.wait()
             except TimeoutError:
                 continue
@@ -92,7 +99,7 @@ class Publisher:
         """One round; what could not be done, one sentence each. Raises Unavailable when the agent is away."""
         await self._registry.learn_agent()
         if not self._registry.current:
-            return ("Consul has not been read yet, so services and verdicts wait",)
+            return ()  # what should be there is not known: nothing is dropped
         present = await self._present()
         wanted = self._wanted()
         jobs = [

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,10 +17,15 @@ from nodegate.catalog import Check, Instance
 from nodegate.consul.kv import Entry
 from nodegate.errors import Unavailable
 from nodegate.model import Instant
+from nodegate.ports import Clock
 
 log = logging.getLogger("nodegate.registry")
 
 FORMAT = 1
+CONFIRM_EVERY = 10.0
+"""Seconds between two notes that the kept inventory is still true; each is one call to the file system."""
+KEEPING = 0.05
+"""Share of the time that writing may take: 5,000 services are 2 MB, at each change of one check."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +38,56 @@ class Memory:
     read_at: Instant
     entries: Mapping[str, Entry]
     instances: tuple[Instance, ...]
+
+
+class Keeper:
+    """Keeps the file at `path` (None: nothing is kept) as current as costs little. A disk that does not take it is
+    said in the log; it does not stop anything."""
+
+    def __init__(self, path: Path | None, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._make: Callable[[], Memory] | None = None  # what is not written yet
+        self._known = False
+        self._confirmed = 0.0
+        self._not_before = 0.0
+        self._complaint = ""
+
+    def recall(self) -> Memory | None:
+        """What the file holds, None when there is nothing of use."""
+        memory = read_memory(self._path) if self._path is not None else None
+        self._known = memory is not None
+        return memory
+
+    async def keep(self, make: Callable[[], Memory], *, same: bool) -> None:
+        """Keep what `make` returns; `same`: it is what was kept before."""
+        if self._path is None:
+            return
+        now = self._clock.now()
+        if self._make is not None or not same or not self._known:
+            self._make = make
+            if now >= self._not_before:
+                await self.finish()
+        elif now - self._confirmed >= CONFIRM_EVERY:
+            self._confirmed = now
+            await asyncio.to_thread(confirm_memory, self._path, now)
+
+    async def finish(self) -> None:
+        """Write what is not written yet."""
+        if self._make is None or self._path is None:
+            return
+        began, make = self._clock.now(), self._make
+        self._make, self._known, self._confirmed = None, True, began
+        try:
+            await asyncio.to_thread(write_memory, self._path, make())
+        except Unavailable as error:
+            if str(error) != self._complaint:
+                log.error("%s", error)
+            self._complaint, self._known = str(error), False
+        else:
+            self._complaint = ""
+        now = self._clock.now()
+        self._not_before = now + (now - began) / KEEPING
 
 
 def write_memory(path: Path, memory: Memory) -> None:

@@ -191,7 +191,9 @@ async def test_a_round_registers_changes_and_drops_services_and_leaves_those_of_
     register(agent)
     registry = open_()
     loop = publisher(registry)
-    assert await loop.once() != ()  # nothing was read yet: nothing is dropped
+    agent.register("nodegate-iri", "nodegate-old", Meta={"nodegate-record": "old"})
+    await loop.once()  # nothing was read yet: nothing is dropped
+    assert agent.instances("nodegate-iri") != []
     node = await registry.put(a_node())
     await registry.read()
     assert await loop.once() == ()

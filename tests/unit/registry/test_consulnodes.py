@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -177,10 +178,16 @@ def test_a_record_wins_over_a_service_of_the_same_id_and_it_is_said() -> None:
 
 
 def test_the_service_of_a_record_is_no_second_node_but_its_checks_count() -> None:
-    picture = instance("nodegate-own", meta={RECORD: "own", "nodegate-kind": "iri"}, checks=(CRITICAL,))
+    failing = replace(CRITICAL, output="connection refused")
+    picture = instance("nodegate-own", meta={RECORD: "own", "nodegate-kind": "iri"}, checks=(failing,))
     (node,) = assembled([picture], OWN).nodes
     assert node.id == "own"
     assert "critical" in node.failing
+
+
+def test_a_check_that_has_not_run_yet_says_nothing_about_a_node_that_nodegate_registered() -> None:
+    picture = instance("nodegate-own", meta={RECORD: "own"}, checks=(CRITICAL,))
+    assert assembled([picture], OWN).nodes == (OWN,)
 
 
 def test_a_lost_agent_says_nothing_about_the_nodes_that_were_registered_on_it() -> None:

@@ -13,7 +13,7 @@ from nodegate.catalog import Check, Instance
 from nodegate.consul.kv import Entry
 from nodegate.errors import Unavailable
 from nodegate.model import Instant
-from nodegate.registry.remembered import Memory, confirm_memory, read_memory, write_memory
+from nodegate.registry.remembered import Keeper, Memory, confirm_memory, read_memory, write_memory
 
 CHECK = Check(id="c", name="c", status="passing", service_id="a")
 MEMORY = Memory(
@@ -78,3 +78,40 @@ def test_a_place_where_nothing_can_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="cannot be kept"):
         write_memory(tmp_path / "missing" / "inventory.json", MEMORY)
     assert os.listdir(tmp_path) == []
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.at = 0.0
+
+    def now(self) -> Instant:
+        return Instant(self.at)
+
+
+async def test_a_keeper_writes_what_is_new_and_only_that(tmp_path: Path) -> None:
+    file, clock = tmp_path / "inventory.json", Clock()
+    keeper = Keeper(file, clock)
+    assert keeper.recall() is None
+    await keeper.keep(lambda: MEMORY, same=True)  # the first one, whatever it is
+    assert file.exists()
+    file.unlink()
+    await keeper.keep(lambda: MEMORY, same=True)
+    assert not file.exists()
+    await keeper.keep(lambda: MEMORY, same=False)
+    assert file.exists()
+    clock.at = 1e9 + 700
+    await keeper.keep(lambda: MEMORY, same=True)
+    assert file.stat().st_mtime == clock.at
+
+
+async def test_a_disk_that_takes_nothing_stops_nothing_and_is_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "later"
+    keeper = Keeper(folder / "inventory.json", Clock())
+    for _ in range(2):
+        await keeper.keep(lambda: MEMORY, same=False)
+    assert len(caplog.records) == 1
+    folder.mkdir()
+    await keeper.keep(lambda: MEMORY, same=True)
+    assert (folder / "inventory.json").exists()
