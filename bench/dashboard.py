@@ -17,7 +17,7 @@ from uuid import uuid4
 import aiohttp
 
 from bench.environment import scratch
-from bench.figures import Figure, Outcome, ratio
+from bench.figures import Figure, Outcome, median
 from bench.rig import TRUSTING, Daemon, Usage, until
 from nodegate.daemon.clock import SteadyClock
 from nodegate.daemon.state import StateDir
@@ -33,7 +33,8 @@ VIEWERS = 20
 PATHS = ("/ui/", "/ui/nodes", "/ui/clients", "/ui/policy")
 INTERVAL = 10.0
 SECONDS = 20.0
-LOAD_SECONDS = 8.0
+LOAD_SECONDS = 4.0
+ROUNDS = 5
 START_WITHIN = 120.0
 SETTINGS = f'[probe]\ninterval = {INTERVAL}\n[pools.main]\nkind = "iri"\npolicy = "policy.toml"\n'
 _QUERY = re.compile(r"query: (\{[^\n]*\}),")
@@ -53,7 +54,6 @@ async def run() -> Outcome:
 async def _measure(daemon: Daemon) -> Outcome:
     await asyncio.sleep(5)
     alone = await _cores(daemon)
-    throughput = [await _throughput(daemon)]
     first, sizes = await _first_view(daemon)
     received = [0]
     async with _viewers(daemon, received):
@@ -61,7 +61,13 @@ async def _measure(daemon: Daemon) -> Outcome:
         before = received[0]
         watched = await _cores(daemon)
         pushed = (received[0] - before) / SECONDS / VIEWERS
-        throughput.append(await _throughput(daemon))
+    # In turns, so that whatever else the machine does meets both.
+    rounds = []
+    for _ in range(ROUNDS):
+        quiet = await _throughput(daemon)
+        async with _viewers(daemon, received):
+            rounds.append((quiet, await _throughput(daemon)))
+    ratios = [busy / quiet for quiet, busy in rounds]
     memory = Usage.of(daemon.pid).memory
     return Outcome(
         figures=(
@@ -73,12 +79,12 @@ async def _measure(daemon: Daemon) -> Outcome:
             Figure(what="largest page after the first, all transfers", value=max(sizes) / 1e6, unit="MB", at_most=1.0),
             Figure(what="sent to one viewer", value=pushed / 1000, unit="kB/s"),
             Figure(
-                what="requests per second through the gateway while 20 look", value=throughput[1],
-                ratio=ratio(throughput[1], throughput[0]), peer="nobody looks",
+                what="requests per second through the gateway while 20 look", value=median(busy for _, busy in rounds),
+                ratio=median(ratios), peer="nobody looks", note=f"{min(ratios):.2f} to {max(ratios):.2f} in {ROUNDS} rounds",
             ),
             Figure(what="memory of the nodegate process", value=memory / 1e6, unit="MB"),
         ),
-        details={"sizes": dict(zip(PATHS, sizes, strict=False)), "requests": throughput},
+        details={"sizes": dict(zip(PATHS, sizes, strict=False)), "requests": rounds},
     )  # fmt: skip
 
 
@@ -181,7 +187,11 @@ async def _watch(http: aiohttp.ClientSession, url: str, path: str, received: lis
     query |= {"EIO": "4", "transport": "websocket", "tab_id": str(uuid4()), "document_id": str(uuid4())}
     params = {name: json.dumps(value).strip('"') for name, value in query.items()}
     place = f"{url.replace('http', 'ws')}/ui/_nicegui_ws/socket.io/"
-    async with http.ws_connect(place, params=params, max_msg_size=0) as socket:
+    # Browsers never open a WebSocket on a connection that has carried something else.
+    async with (
+        aiohttp.ClientSession(headers=http.headers, cookie_jar=http.cookie_jar) as fresh,
+        fresh.ws_connect(place, params=params, max_msg_size=0) as socket,
+    ):
         await socket.receive_str()
         await socket.send_str("40")
         count = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
+from collections.abc import Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
@@ -24,19 +25,31 @@ OPEN = frozenset({"/healthz", "/readyz", "/api/docs", "/api/openapi.json"})
 
 
 class Guard:
-    """Refuses with 421, 401, 415 or 413, and puts the security headers on every answer."""
+    """Refuses with 421, 401, 415 or 413, and puts the security headers on every answer.
 
-    def __init__(self, app: ASGIApp, *, token: str, admin: str) -> None:
+    `doors` are applications by the first segment of their paths that ask who comes by themselves (the
+    dashboard does, by a session). Only the Host is checked for them; WebSockets lead nowhere else.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, token: str, admin: str, doors: Mapping[str, ASGIApp] | None = None
+    ) -> None:
         if not token:
             raise ValueError("the admin API needs a token")
         self._app = app
         self._token = token.encode()
         self._listener = _host_of(admin)
+        self._doors = dict(doors or {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on what may pass."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
+            return
+        door = self._doors.get(scope["path"].split("/", 2)[1]) if scope["path"].startswith("/") else None
+        if scope["type"] != "http":
+            known = self._knows(Headers(scope=scope).get("host", ""))
+            await (door if door is not None and known else _hang_up)(scope, receive, send)
             return
 
         async def with_headers(message: Message) -> None:
@@ -47,6 +60,9 @@ class Guard:
             await send(message)
 
         headers = Headers(scope=scope)
+        if door is not None and self._knows(headers.get("host", "")):
+            await door(scope, receive, with_headers)
+            return
         refusal = self._refusal(scope, headers)
         if refusal is None and _sends_body(headers):
             body = await _read(receive, MAX_BODY)
@@ -84,6 +100,11 @@ class Guard:
         """
         name = _host_of(host)
         return name in {"localhost", self._listener} or _is_address(name) or not _is_loopback(self._listener)
+
+
+async def _hang_up(scope: Scope, receive: Receive, send: Send) -> None:
+    """The answer to a WebSocket that leads nowhere: before it is accepted, a close is a 403."""
+    await send({"type": "websocket.close", "code": 1008})
 
 
 def _host_of(authority: str) -> str:

@@ -37,7 +37,7 @@ PAGES: tuple[tuple[str, str, Build], ...] = (
     ("/cluster", "Cluster", cluster.build),
     ("/registrations", "Registrations", registrations.build),
 )
-RECONNECT = 10.0
+RECONNECT = 25.0
 """Seconds for which a page that lost its connection is kept: a phone that changes its network."""
 
 

@@ -25,6 +25,9 @@ class Rig:
         self.viewer = self.session(Role.VIEWER)
         self.daemon.add(an_iri("a", weight=70), a_verdict("a"), a_server("a"))
 
+    def intent(self) -> Intent:
+        return self.daemon.registry.nodes["a"].intent
+
     def session(self, role: Role) -> str:
         found = self.sessions.of_cookie(self.sessions.begin(role, "", self.time), self.time)
         assert found is not None
@@ -39,11 +42,11 @@ def rig() -> Rig:
 async def test_a_drained_node_serves_again_by_undo(rig: Rig) -> None:
     done = await actions.change_node(rig.source, rig.operator, "a", {"intent": "drain"})
     assert "drains" in done.text
-    assert rig.daemon.registry.nodes["a"].intent is Intent.DRAIN
+    assert rig.intent() is Intent.DRAIN
     assert rig.daemon.servers["a"].state is ServerState.DRAIN
     assert done.undo is not None
     assert "as it was" in (await done.undo()).text
-    assert rig.daemon.registry.nodes["a"].intent is Intent.SERVE
+    assert rig.intent() is Intent.SERVE
 
 
 async def test_a_weight_is_set_and_taken_back(rig: Rig) -> None:
