@@ -14,7 +14,7 @@ from typing import Any
 import uvicorn
 
 from nodegate.api.app import create_app
-from nodegate.api.context import ApiContext
+from nodegate.api.context import ApiContext, Registrations
 from nodegate.dataplane.tables import Ban, Tables, counted_as
 from nodegate.documents import Document
 from nodegate.errors import Conflict, NotFound, Refused, Unavailable
@@ -42,6 +42,7 @@ from nodegate.policy.document import LoadedPolicy, kind_of, load_policy
 from nodegate.protocols import adapters
 from nodegate.settings import Settings
 from nodegate.telemetry import Telemetry
+from nodegate.views.cluster import GatewaysDocument
 from support import free_port, until, until_sync
 
 T0 = Instant(1_700_000_000.0)
@@ -261,6 +262,8 @@ class DaemonDouble:
     asleep: bool = False
     policies: MemoryPolicies = field(default_factory=lambda: MemoryPolicies("iri"))
     directory: Path = field(default_factory=Path)
+    registrations: Registrations | None = None
+    gateways: GatewaysDocument = field(default_factory=lambda: GatewaysDocument(me=None))
 
     def __post_init__(self) -> None:
         self.firewall = MemoryFirewall(self.clock)
@@ -325,6 +328,8 @@ class DaemonDouble:
             policies=self.policies,
             firewall=self.firewall,
             directory=self.directory,
+            gateways=lambda: self.gateways,
+            registrations=self.registrations,
         )
 
 

@@ -45,7 +45,7 @@ ONE_REQUEST: dict[str, Any] = {
 }
 
 NODEGATE = (sys.executable, "-m", "nodegate")
-PATIENCE = 15.0
+PATIENCE = 45.0
 """Seconds within which things must have happened, also on a busy machine."""
 
 
@@ -77,7 +77,7 @@ class Said:
         return json.loads(self.out)
 
 
-async def run(*arguments: str, environ: Mapping[str, str] | None = None, within: float = 30.0) -> Said:
+async def run(*arguments: str, environ: Mapping[str, str] | None = None, within: float = 90.0) -> Said:
     """One `nodegate` command line from start to end."""
     process = await asyncio.create_subprocess_exec(
         *NODEGATE, *arguments,
@@ -132,6 +132,7 @@ class Gateway:
         self.admin = f"127.0.0.1:{free_port()}"
         self.url = f"{'https' if tls else 'http'}://{self.listen}"
         self.process: asyncio.subprocess.Process | None = None
+        self.prefix: tuple[str, ...] = ()  # what stands before the program, such as `ip netns exec NAME`
         self._log = self.home / "log"
         self._start = start
         self._strict = strict
@@ -185,10 +186,15 @@ class Gateway:
                 (policies / f"{kind}.toml").write_text(TRUSTING.format(kind=kind))
         with self._log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *NODEGATE, *self.command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
+                *self.prefix,
+                *NODEGATE,
+                *self.command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         if ready:
-            await until(self._ready_or_ended, what="the gateway is ready")
+            await until(self._ready_or_ended, what="the gateway is ready", within=60)
             assert self.alive, self.log
 
     async def _ready_or_ended(self) -> bool:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
+from nodegate.routes import Route
+
 Seconds = NewType("Seconds", float)
 Instant = NewType("Instant", float)
 
@@ -30,6 +32,7 @@ class Source(StrEnum):
 
     REGISTRY = "registry"
     FILE = "file"
+    SERVICE = "service"  # a service that others registered in Consul
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +42,9 @@ class Node:
     `url` is where the node's API answers (scheme, host, port, path). `weight` is HAProxy's scale, 0 to
     256. `maxconn` bounds concurrent requests to the node, None for no bound. `options` are the kind's own
     (see each module of `nodegate.protocols`). `version` is the compare-and-set token: the registry's
-    index at the record's last change, 0 for a record that the registry does not hold.
+    index at the record's last change, 0 for a record that the registry does not hold. `address` is the only
+    IP address that is asked and that serves, whatever the name in `url` resolves to; None: what it resolves
+    to. It is set for nodes of strangers, who could point their name at our own network later.
     """
 
     id: str
@@ -53,6 +58,9 @@ class Node:
     options: Mapping[str, Scalar] = field(default_factory=dict)
     source: Source = Source.REGISTRY
     version: int = 0
+    address: str | None = None
+    failing: str = ""
+    """Why it must not serve by its registry's own checks (Consul's), "" when nothing speaks against it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,13 +68,15 @@ class Inventory:
     """All nodes as last read, in order of id.
 
     `index` grows with every change of the registry. `faults` are records that could not be understood,
-    one sentence each: they are reported, never dropped in silence, and do not hide the good ones.
+    one sentence each: they are reported, never dropped in silence, and do not hide the good ones. `routes` are
+    those that services bring along, None where the registry knows of no such thing.
     """
 
     nodes: tuple[Node, ...]
     index: int
     read_at: Instant
     faults: tuple[str, ...] = ()
+    routes: tuple[Route, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

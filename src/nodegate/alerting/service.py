@@ -196,6 +196,10 @@ class Alerting:
         """Events as a document; waits up to `within` seconds for the first one. Raises Unavailable."""
         return events_document(await self._store.wait(query, within), query.after)
 
+    async def recent(self, limit: int) -> tuple[Event, ...]:
+        """The newest events, oldest first. Raises Unavailable."""
+        return await self._store.events(Query(limit=limit))
+
     async def document(self) -> AlertsDocument:
         """Alerts, silences, channels and rules. Raises Unavailable."""
         now = self._clock.now()

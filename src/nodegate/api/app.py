@@ -3,19 +3,27 @@ it touches only what no registry keeps: counters and bans."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fastapi import FastAPI, Security
 from fastapi.security import HTTPBearer
 from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import ASGIApp
 
 from nodegate import __version__
 from nodegate.api import errors
 from nodegate.api.access import access_routes
 from nodegate.api.clients import client_routes
 from nodegate.api.context import ApiContext
+from nodegate.api.events import event_routes
+from nodegate.api.gateways import gateway_routes
+from nodegate.api.fabio import fabio_routes
 from nodegate.api.guard import Guard
 from nodegate.api.nodes import node_routes
 from nodegate.api.policy import policy_routes
 from nodegate.api.reference import page
+from nodegate.api.registrations import registration_routes
+from nodegate.api.scaling import scaling_routes
 from nodegate.api.system import system_routes
 
 DESCRIPTION = (
@@ -25,8 +33,9 @@ DESCRIPTION = (
 )
 
 
-def create_app(context: ApiContext) -> FastAPI:
-    """The application for `context`. Raises ValueError when the token is empty."""
+def create_app(context: ApiContext, *, doors: Mapping[str, ASGIApp] | None = None) -> FastAPI:
+    """The application for `context`, and beside it the `doors` (see `Guard`). Raises ValueError when the
+    token is empty."""
     app = FastAPI(
         title="nodegate admin API",
         version=__version__,
@@ -40,13 +49,18 @@ def create_app(context: ApiContext) -> FastAPI:
     bearer = [Security(HTTPBearer(auto_error=False, description="the file `token` of the state directory"))]
     guarded, open_routes = system_routes(context)
     app.include_router(node_routes(context), dependencies=bearer)
+    app.include_router(fabio_routes(context), dependencies=bearer)
     app.include_router(policy_routes(context), dependencies=bearer)
     app.include_router(client_routes(context), dependencies=bearer)
     app.include_router(access_routes(context), dependencies=bearer)
+    app.include_router(gateway_routes(context), dependencies=bearer)
+    app.include_router(scaling_routes(context), dependencies=bearer)
+    app.include_router(registration_routes(context), dependencies=bearer)
+    app.include_router(event_routes(context), dependencies=bearer)
     app.include_router(guarded, dependencies=bearer)
     app.include_router(open_routes)
     _add_documentation(app)
-    app.add_middleware(Guard, token=context.token, admin=context.settings.gateway.admin)
+    app.add_middleware(Guard, token=context.token, admin=context.settings.gateway.admin, doors=doors)
     return app
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from nodegate.api.bodies import StrictRoute
 from nodegate.api.context import ApiContext
 from nodegate.api.errors import ErrorDocument
-from nodegate.dataplane.tables import Ban, ClientCount, counted_as
+from nodegate.dataplane.tables import Ban, ClientCount, Tables, counted_as
 from nodegate.errors import BadDocument, Fault, Malformed, NotFound
 from nodegate.telemetry import Event, record
 from nodegate.views import iso
@@ -61,14 +61,18 @@ def _add_clients(router: APIRouter, context: ApiContext) -> None:
         ] = "cost",
     ) -> ClientsDocument:
         """The clients that HAProxy remembers, the greediest first, and all bans."""
-        tables = await context.firewall.tables()
-        until = {ban.client: iso(ban.until) for ban in tables.bans}
-        ranked = sorted(tables.clients, key=_ORDERS[by], reverse=True)
-        return ClientsDocument(
-            seen=len(tables.clients),
-            clients=tuple(_client_row(client, until.get(client.client)) for client in ranked[:top]),
-            bans=_rows(tables.bans),
-        )
+        return clients_document(await context.firewall.tables(), top=top, by=by)
+
+
+def clients_document(tables: Tables, *, top: int, by: str) -> ClientsDocument:
+    """The `top` clients by cost, requests or refusals, the greediest first, and all bans."""
+    until = {ban.client: iso(ban.until) for ban in tables.bans}
+    ranked = sorted(tables.clients, key=_ORDERS[by], reverse=True)
+    return ClientsDocument(
+        seen=len(tables.clients),
+        clients=tuple(_client_row(client, until.get(client.client)) for client in ranked[:top]),
+        bans=_rows(tables.bans),
+    )
 
 
 def _add_bans(router: APIRouter, context: ApiContext) -> None:

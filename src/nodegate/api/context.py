@@ -7,14 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from nodegate.alerting.service import Alerting
 from nodegate.dataplane.tables import Ban, Tables
 from nodegate.documents import Document
 from nodegate.model import Snapshot
 from nodegate.policy.check import Finding
 from nodegate.policy.document import LoadedPolicy
 from nodegate.ports import Adapter, Clock, Registry
+from nodegate.scaling import PoolScaling
 from nodegate.settings import Settings
 from nodegate.telemetry import Telemetry
+from nodegate.views.cluster import GatewaysDocument
+from nodegate.views.registrations import (
+    RegistrationBanRow,
+    RegistrationBansDocument,
+    RegistrationRow,
+    RegistrationsDocument,
+    RegistrationsEnded,
+)
 
 
 class Applied(Protocol):
@@ -83,13 +93,41 @@ class Firewall(Protocol):
         ...
 
 
+class Registrations(Protocol):
+    """The operator's side of the registration page (`nodegate.portal.operator`). All raise Unavailable."""
+
+    async def listed(self, state: str | None = None) -> RegistrationsDocument:
+        """All registrations, or those in one state. Raises BadDocument for a word that is none."""
+        ...
+
+    async def approve(self, registration_id: str) -> RegistrationRow:
+        """Let a waiting node join. Raises NotFound, Conflict."""
+        ...
+
+    async def reject(self, registration_id: str, reason: str) -> RegistrationRow:
+        """Do not take a node, or take it out. Raises NotFound, Conflict."""
+        ...
+
+    async def bans(self) -> RegistrationBansDocument:
+        """Who may not register."""
+        ...
+
+    async def ban(self, subject: str, reason: str) -> RegistrationsEnded:
+        """Ban an e-mail address, `@domain`, address or network. Raises BadDocument."""
+        ...
+
+    async def unban(self, subject: str) -> RegistrationBanRow:
+        """Lift a ban. Raises NotFound, BadDocument."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiContext:
     """`snapshot` gives what the daemon knows now; `wake` asks it for a pass at once.
 
     `token` is the bearer token that every caller must show. `haproxy_metrics` gives the text of HAProxy's
     own exporter and raises Unavailable when HAProxy does not answer. `clock` is the daemon's. `directory` is
-    the state directory, where the access log lies.
+    the state directory, where the access log lies. `scaling` tells of the pools that are kept at their size.
     """
 
     snapshot: Callable[[], Snapshot]
@@ -104,3 +142,10 @@ class ApiContext:
     policies: Policies
     firewall: Firewall
     directory: Path
+    scaling: Callable[[], tuple[PoolScaling, ...]] = lambda: ()
+    registrations: Registrations | None = None
+    """None while there is no portal."""
+    gateways: Callable[[], GatewaysDocument] = lambda: GatewaysDocument(me=None)
+    """The gateways of the cluster, as this one knows them."""
+    alerting: Alerting | None = None
+    """Events and alerts; None: nothing is kept."""

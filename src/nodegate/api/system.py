@@ -45,7 +45,9 @@ def _guarded(context: ApiContext) -> APIRouter:
     @router.get("/api/v1/status", tags=["gateway"], summary="The daemon in one look")
     async def status() -> StatusDocument:
         """Registry, HAProxy and pools, each in words and numbers. Ages are counted up to this moment."""
-        return status_document(context.snapshot(), now=context.clock.now(), version=__version__)
+        return status_document(
+            context.snapshot(), now=context.clock.now(), version=__version__, cluster=context.gateways()
+        )
 
     @router.get("/metrics", tags=["metrics"], summary="nodegate's metrics", response_class=Response)
     async def metrics(accept: Annotated[str, Header()] = "") -> Response:

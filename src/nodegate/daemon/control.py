@@ -10,17 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from nodegate.errors import NodegateError, NotFound, Unavailable
+from nodegate.errors import NodegateError, NotFound, Refused, Unavailable
 from nodegate.health import criteria_of, judge
+from nodegate.health.registered import with_registered_checks
 from nodegate.model import (
     Criteria,
     Failure,
     Intent,
     Inventory,
+    Judgement,
     Observation,
     Routing,
     Running,
@@ -32,12 +34,16 @@ from nodegate.model import (
 from nodegate.ports import Adapter, Clock, Driver, Registry
 from nodegate.probe.exchange import Upstream
 from nodegate.probe.worker import Prober
+from nodegate.routes import PlacedRoute
 from nodegate.routing.diff import applied, diff
 from nodegate.routing.lanes import Lanes, main_bounds, main_lane, with_lanes
 from nodegate.routing.plan import backend_of, desired
 from nodegate.routing.safety import withhold_unsafe
+from nodegate.routing.sharing import Shared, share_out
 from nodegate.settings import Settings
 from nodegate.telemetry import Event, Telemetry, record, say_pass
+from nodegate.telemetry.kinds import Event as Happening
+from nodegate.telemetry.kinds import Kind, event
 
 log = logging.getLogger("nodegate.daemon")
 
@@ -61,9 +67,11 @@ where nodes are not fewer than the requests under way, balancing by least connec
 class Gateway(Protocol):
     """What the passes need of the gateway beside servers."""
 
-    def shape(self, pools: Mapping[str, str], crowded: Set[str]) -> Routing:
+    def shape(
+        self, pools: Mapping[str, str], crowded: Set[str], routes: Sequence[PlacedRoute] | None = None
+    ) -> Routing:
         """The shape for given pools (name → kind): a routing with skeleton and maps, no servers. `crowded`
-        pools have no lanes."""
+        pools have no lanes. `routes` are those that services bring along, None where there can be none."""
         ...
 
     def lanes(self) -> Lanes:
@@ -77,7 +85,8 @@ class Gateway(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What a pass works with; chosen in `nodegate.wiring`."""
+    """What a pass works with; chosen in `nodegate.wiring`. `published` gets every new snapshot, `tell` what
+    no snapshot shows; both must be quick. `remembered` is the inventory of an earlier run, None if there is none."""
 
     settings: Settings
     adapters: Mapping[str, Adapter]
@@ -87,6 +96,9 @@ class Parts:
     upstreams: Mapping[str, Upstream]
     clock: Clock
     telemetry: Telemetry
+    published: Callable[[Snapshot], None] = lambda snapshot: None
+    tell: Callable[[Happening], None] = lambda happening: None
+    remembered: Callable[[], Inventory | None] = lambda: None
 
 
 class Control:
@@ -96,6 +108,7 @@ class Control:
         self._parts = parts
         self._wake = asyncio.Event()
         self._outcomes: dict[str, bool] = {}
+        self._judged = Judgement()
         self._kinds: dict[str, str] = {}
         self._started_at = parts.clock.now()
         self.prober = Prober(
@@ -108,13 +121,28 @@ class Control:
         self._wake.set()
 
     async def read_registry(self) -> None:
-        """The first read, before anything starts. Raises as `Registry.read`: who starts should see it."""
-        self._registry_read(await self._parts.registry.read())
+        """The first read, before anything starts. When it fails, what an earlier run knew is in force, with its
+        time; without that it raises as `Registry.read`: who starts should see it."""
+        try:
+            inventory = await self._parts.registry.read()
+        except (Unavailable, Refused) as error:
+            remembered = self._parts.remembered()
+            if remembered is None:
+                raise
+            self._registry_read(remembered)
+            self._registry_lost(error)
+        else:
+            self._registry_read(inventory)
 
     def shape(self) -> Routing:
         """The gateway's shape for the pools that are known now."""
         inventory = self.snapshot.inventory or Inventory(nodes=(), index=0, read_at=self._started_at)
-        return self._parts.gateway.shape(pools_of(self._parts.settings, inventory), crowded_pools(inventory))
+        return self._shape(share_out(inventory, self.snapshot.judgement))
+
+    def _shape(self, shared: Shared) -> Routing:
+        inventory = shared.inventory
+        pools = pools_of(self._parts.settings, inventory)
+        return self._parts.gateway.shape(pools, crowded_pools(inventory), shared.routes)
 
     async def watch_registry(self) -> None:
         """Keep the inventory current, for ever. A registry that fails leaves the last inventory in force."""
@@ -158,10 +186,11 @@ class Control:
         clock, before = self._parts.clock, self.snapshot
         now = clock.now()
         observations = self.prober.observations
-        judgement = judge(
-            inventory, observations, before.judgement, now,
+        self._judged = judge(
+            inventory, observations, self._judged, now,
             criteria=self._criteria(inventory), settings=self._parts.settings.health,
         )  # fmt: skip
+        judgement = with_registered_checks(self._judged, inventory, before.judgement.verdicts, now)
         known = replace(before, judgement=judgement, observations=observations, at=now)
         try:
             after = await self._act(known, inventory)
@@ -184,6 +213,7 @@ class Control:
     def _tell(self) -> None:
         say_pass(self._told, self.snapshot)
         self._told = self.snapshot
+        self._parts.published(self.snapshot)
 
     async def _act(self, known: Snapshot, inventory: Inventory) -> Snapshot:
         """The half of a pass that speaks to HAProxy. Raises NodegateError when HAProxy cannot be reached."""
@@ -192,7 +222,8 @@ class Control:
         for (_, name), server in running.routing.servers.items():
             if server.marked_down:
                 self.prober.probe_soon(name)
-        shape = self.shape()
+        shared = share_out(inventory, known.judgement)
+        inventory, shape = shared.inventory, self._shape(shared)
         lanes, main = self._parts.gateway.lanes(), main_lane(running.routing)
         wanted = desired(
             inventory,
@@ -227,6 +258,8 @@ class Control:
         except Unavailable:
             if said := await self._parts.driver.ensure():
                 record(log, logging.WARNING, Event.HAPROXY, said)
+                self._parts.telemetry.haproxy_started()
+                self._parts.tell(event(self._parts.clock.now(), Kind.HAPROXY_RESTARTED, "haproxy", said))
             return await self._parts.driver.running()
 
     async def _forget_removed(self, inventory: Inventory, running: Running, wanted: Routing) -> None:

@@ -15,10 +15,10 @@ from nodegate.errors import BadDocument, Conflict, NodegateError, NotFound, Refu
 from nodegate.haproxy import guarding
 from nodegate.haproxy.guarding import Enforcement, Guarded, LaneShape
 from nodegate.haproxy.replies import Style
+from nodegate.policy import shortcuts
 from nodegate.policy.check import Finding, require_sound
-from nodegate.policy.compile import Compiled, compile_policy
+from nodegate.policy.compile import NONE, Compiled, compile_policy
 from nodegate.policy.document import LoadedPolicy, kind_of, load_policy
-from nodegate.policy.guard import GuardRequest, guard
 from nodegate.policy.values import Cors, Policy
 from nodegate.settings import Settings
 
@@ -29,9 +29,6 @@ GUARDED_BY_DEFAULT = frozenset({"iri", "evm"})
 
 PATIENCE = 15.0
 """Seconds for HAProxy to obey a policy that was put in force, a reload included."""
-
-_API_VERSIONS = (None, "1")
-"""What clients send as X-IOTA-API-Version, in the requests that are looked up instead of judged."""
 
 
 class PolicyDriver(Protocol):
@@ -238,17 +235,13 @@ def _lanes(policy: Policy, compiled: Compiled) -> dict[str, LaneShape]:
 
 def _maps(policy: Policy, compiled: Compiled) -> dict[str, dict[str, str]]:
     kind, maps = policy.kind, compiled.maps
-    limits = {f"{kind}/{name}": number for name, number in maps["limits"].items()}
-    unlimited = {
-        name: str(guarding.UNLIMITED)
-        for name, number in limits.items()
-        if number == "0" and not name.endswith("key/required")
-    }
     return {
         guarding.GUARD: dict(maps["guard"]),
-        guarding.LIMITS: {**limits, **unlimited, "connections": limits[f"{kind}/connections"]},
+        guarding.LIMITS: _limits(kind, maps["limits"]),
+        guarding.ACCOUNTS: _accounts(kind, maps["limits"]),
         guarding.KEY_METHODS: {f"{kind}/{name}": value for name, value in maps["key_methods"].items()},
-        guarding.TRIVIAL: trivial_entries(policy),
+        guarding.TRIVIAL: shortcuts.entries(policy),
+        guarding.SUSPECTS: shortcuts.suspects(policy),
         guarding.TEXTS: _cors_texts(policy),
         guarding.own_map("networks", kind): _networks(policy, maps["networks"]),
         guarding.own_map("proxies", kind): dict(maps["proxies"]),
@@ -257,33 +250,32 @@ def _maps(policy: Policy, compiled: Compiled) -> dict[str, dict[str, str]]:
     }
 
 
+def _limits(kind: str, numbers: Mapping[str, str]) -> dict[str, str]:
+    """The limits that are looked up one by one."""
+    bans = {f"{kind}/ban/{name}": _bound(numbers[f"ban/{name}"]) for name in ("after", "seconds")}
+    return {**bans, "connections": _bound(numbers["connections"])}
+
+
+def _accounts(kind: str, numbers: Mapping[str, str]) -> dict[str, str]:
+    """`KIND`, and `KIND/key/NAME` for each key → what every request needs, looked up at once: requests at once,
+    units in 10 s and in 1 m, and 1 when a key is needed."""
+
+    def line(budget: str) -> str:
+        bounds = (numbers["concurrent"], numbers[f"{budget}/10s"], numbers[f"{budget}/1m"])
+        return "|".join([*map(_bound, bounds), numbers["key/required"]])
+
+    keys = {name.split("/")[1] for name in numbers if name.startswith("budget/") and name.count("/") == 2}
+    return {kind: line("budget"), **{f"{kind}/key/{key}": line(f"budget/{key}") for key in sorted(keys)}}
+
+
+def _bound(number: str) -> str:
+    return str(guarding.UNLIMITED) if number == NONE else number
+
+
 def _networks(policy: Policy, listed: Mapping[str, str]) -> dict[str, str]:
     """The networks' standing; when only listed ones are served, all others are closed."""
     closed = dict.fromkeys(("0.0.0.0/0", "::/0"), "closed") if policy.client.allowed else {}
     return {**closed, **listed}
-
-
-def trivial_entries(policy: Policy) -> dict[str, str]:
-    """The commonest requests with the guard's own verdict on each: calls without arguments, written without
-    spaces. They are looked up instead of judged, which saves a third of the gateway's work.
-
-    Only headers that are part of the key may have rules; with others there are no such entries.
-    """
-    listed = set(policy.head.headers) <= {"x-iota-api-version"}
-    if policy.form != "command" or not listed or policy.head.user_agents_denied:
-        return {}
-    entries: dict[str, str] = {}
-    for name, method in policy.methods.items():
-        if method.deny or method.range is not None:
-            continue
-        for version in _API_VERSIONS:
-            body = f'{{"command":"{name}"}}'
-            headers = [("x-iota-api-version", version.encode())] if version is not None else []
-            verdict = guard(policy, GuardRequest(headers=headers, body=body.encode()))
-            key = guarding.fast_key(policy.kind, "POST", "/", version, body)
-            if verdict.facts is not None and len(body) < guarding.FAST_BODY:
-                entries[key] = verdict.line()
-    return entries
 
 
 def _cors_texts(policy: Policy) -> dict[str, str]:

@@ -21,7 +21,7 @@ class News:
         self._most = most
         self._shown: tuple[Event, ...] | None = None
         self._list = ui.element("ul").classes("news").props('tabindex="0" aria-label="Events, newest first"')
-        self._none = ui.label("Nothing has happened since nodegate was started.").classes("soft")
+        self._none = ui.label("Nothing has happened yet.").classes("soft")
         frame.show(self._show)
 
     def _show(self, look: Look) -> None:

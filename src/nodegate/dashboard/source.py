@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from nodegate.api.context import ApiContext
 from nodegate.daemon.history import History
 from nodegate.dashboard.sessions import Sessions
-from nodegate.telemetry.kinds import Event
-
-
-class EventLog(Protocol):
-    """The durable log of events (`nodegate.alerting.events`)."""
-
-    def read(self, *, limit: int) -> Sequence[Event]:
-        """The newest events, oldest first."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

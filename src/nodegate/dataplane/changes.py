@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nodegate.errors import Refused, Unsafe
 from nodegate.haproxy import wire
+from nodegate.haproxy.pools import pool_and_lane
 from nodegate.haproxy.servers import Authorities
 from nodegate.model import Change, ChangeKind, Server
 
@@ -33,6 +34,22 @@ _SIMPLE: Mapping[ChangeKind, Callable[[Server], tuple[str, ...]]] = {
     ChangeKind.MARK_UP: wire.mark_up,
     ChangeKind.DELETE: wire.delete_server,
 }
+
+
+def numbered(changes: Sequence[Change], first: int | None) -> list[int | None]:
+    """The numeric id for each change that adds a server; None for the others, and when it is not known from which
+    `first` on ids are free. A node has the same id in all lanes of its pool: HAProxy hashes clients to ids, so that
+    a client meets the same node in each of them."""
+    given: dict[Key, int] = {}
+    numbers: list[int | None] = []
+    for change in changes:
+        server = change.server
+        if change.kind is not ChangeKind.ADD or server is None or first is None:
+            numbers.append(None)
+            continue
+        pool, _ = pool_and_lane(server.backend)
+        numbers.append(given.setdefault((pool, server.name), first + len(given)))
+    return numbers
 
 
 def order(change: Change, trust: Trust, number: int | None = None) -> Order:

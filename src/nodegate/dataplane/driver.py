@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from nodegate.dataplane import tables
 from nodegate.dataplane.accesslog import rotate
 from nodegate.dataplane.binary import Binary, find_haproxy
 from nodegate.dataplane.certificate import system_authorities
-from nodegate.dataplane.changes import Key, Order, key_of, order, outcome, sentence
+from nodegate.dataplane.changes import Key, Order, key_of, numbered, order, outcome, sentence
 from nodegate.dataplane.lifecycle import Lifecycle
 from nodegate.dataplane.process import HaproxyProcess
 from nodegate.dataplane.shape import make_shape
@@ -29,8 +30,11 @@ from nodegate.errors import BadDocument, Conflict, Malformed, Refused, Unavailab
 from nodegate.haproxy import gateway, guarding, pools, reports, wire
 from nodegate.haproxy.guarding import Guarded
 from nodegate.haproxy.paths import MAPS, Paths
+from nodegate.haproxy.services import services_of
 from nodegate.model import Change, ChangeKind, Instant, Plan, Routing, Running, Traffic
+from nodegate.routes import PlacedRoute
 from nodegate.settings import Settings
+from nodegate.settings.htpasswd import read_users
 
 log = logging.getLogger("nodegate.dataplane")
 
@@ -73,6 +77,7 @@ class HaproxyDriver:
         self._process = HaproxyProcess(binary or find_haproxy(settings.gateway.haproxy), self.paths)
         self._life = Lifecycle(self._process, self._store, settings.gateway.tls_certificate)
         self._guarded = Guarded()
+        self._users = read_users(settings)
         self._shape = make_shape(settings, (), {}, self.paths)
         self._heights: dict[str, str] = {}
         self._heights_at = 0.0
@@ -85,19 +90,29 @@ class HaproxyDriver:
         self._lock = asyncio.Lock()
 
     def shape(
-        self, names: Iterable[str], traffic: Mapping[str, Traffic], guarded: Guarded | None = None
+        self,
+        names: Iterable[str],
+        traffic: Mapping[str, Traffic],
+        guarded: Guarded | None = None,
+        routes: Sequence[PlacedRoute] | None = None,
     ) -> Routing:
         """The gateway's shape for the pools `names` (besides those of the settings): a routing with
-        skeleton and maps and no servers. `traffic` is by pool; `guarded` are the pools under a policy.
+        skeleton and maps and no servers. `traffic` is by pool; `guarded` are the pools under a policy,
+        `routes` those that services bring along (None: the registry knows of none).
 
         The driver starts and reloads HAProxy in this shape from now on. Raises Unsafe as `gateway.build`.
         """
         wanted = pools.pool_names(self._settings, names)
         guarded = guarded or Guarded()
         same = wanted == self._shape.pools and dict(traffic) == self._shape.traffic
-        if not same or guarded != self._guarded:
+        services = None
+        if routes is not None:
+            before = self._shape.services
+            unchanged = before is not None and before.routes == tuple(routes)
+            services = before if unchanged else services_of(routes, self._settings, self._users)
+        if not same or guarded != self._guarded or services is not self._shape.services:
             self._guarded = guarded
-            self._shape = make_shape(self._settings, wanted, traffic, self.paths, guarded)
+            self._shape = make_shape(self._settings, wanted, traffic, self.paths, guarded, services)
         self._shape_is_known = True
         return self._shape.routing()
 
@@ -112,6 +127,11 @@ class HaproxyDriver:
             if await self._process.answers():
                 known, self._adopted = self._adopted, True
                 return None if known else f"adopted the running HAProxy, {await self._described()}"
+            if not self._settings.gateway.start_haproxy:
+                raise Unavailable(
+                    f"no HAProxy answers on {self.paths.runtime_socket}; its service is to start it "
+                    "(gateway.start_haproxy is false): systemctl status nodegate-haproxy"
+                )
             await self._clear_away()
             pid = await self._life.start(self._shape, as_it_was=not self._shape_is_known)
             self._adopted, self._saved, self._free_number = True, False, None
@@ -192,7 +212,15 @@ class HaproxyDriver:
         Raises Refused with HAProxy's words, Unavailable when HAProxy is lost.
         """
         async with self._lock:
-            shape = make_shape(self._settings, self._shape.pools, self._shape.traffic, self.paths, guarded)
+            guarded = replace(guarded, sharing=self._guarded.sharing)
+            shape = make_shape(
+                self._settings,
+                self._shape.pools,
+                self._shape.traffic,
+                self.paths,
+                guarded,
+                self._shape.services,
+            )
             if shape.skeleton != self._shape.skeleton:
                 return guarding.why_reload(self._shape.guarded, shape.guarded)
             changes = [
@@ -247,6 +275,16 @@ class HaproxyDriver:
         except (Malformed, Refused) as error:
             raise Unavailable(str(error)) from error
 
+    async def refusals(self) -> Tables:
+        """Rules and bans alone, which costs little however many clients there are. Raises as `tables`."""
+        if not self._shape.guarded.used:
+            return Tables()
+        replies = await self._process.runtime.send([wire.show_table(name) for name in tables.READ_REFUSALS])
+        try:
+            return await asyncio.to_thread(tables.read_refusals, replies, Instant(time.time()))
+        except (Malformed, Refused) as error:
+            raise Unavailable(str(error)) from error
+
     async def ban(self, client: str, seconds: float) -> Ban:
         """Refuse a client for some seconds. Raises Malformed for what is no address, Refused when no policy
         is in force, Unavailable when HAProxy does not answer."""
@@ -265,8 +303,11 @@ class HaproxyDriver:
         if all(ban.client != key for ban in (await self.tables()).bans):
             return False
         # Its refusals are forgotten too, else the next one within the minute would ban anew.
-        accounts = [f"{policy.kind}|{key}" for policy in self._shape.guarded.used]
-        forget = [wire.clear_table(guarding.BANS, key)]
+        sharing = self._shape.guarded.sharing
+        accounts = [f"{policy.kind}|{key}{sharing.own_mark}" for policy in self._shape.guarded.used]
+        # Other gateways hear of what is set, never of what is cleared.
+        lift = wire.set_table(guarding.BANS, key, {"gpt0": 0, "gpc0": 0})
+        forget = [lift if sharing.listen else wire.clear_table(guarding.BANS, key)]
         forget += [wire.clear_table(guarding.CLIENTS_1M, account) for account in accounts]
         replies = await self._process.runtime.send(forget)
         wire.accepted(replies[0])
@@ -306,9 +347,12 @@ class HaproxyDriver:
             raise Unavailable(f"HAProxy's exporter does not answer: {str(error) or 'too slow'}") from error
 
     async def stop(self, grace: float = STOP_GRACE) -> bool:
-        """End HAProxy in order: requests under way have `grace` seconds. False when none ran."""
+        """End HAProxy in order: requests under way have `grace` seconds. False when none ran, or when it is
+        another service's."""
         async with self._lock:
             self._adopted = False
+            if not self._settings.gateway.start_haproxy:
+                return False
             return await self._life.stop(grace)
 
     async def _reload(self, change: Change, wanted: Routing) -> str | None:
@@ -335,7 +379,13 @@ class HaproxyDriver:
         A pass must not be held up for long: servers that could not be added within `ADD_BUDGET` are left
         to the next pass, which finds them missing.
         """
-        orders = [order(change, self._shape.trust, self._number(change)) for change in changes]
+        changes = list(changes)
+        numbers = numbered(changes, self._free_number)
+        if self._free_number is not None:
+            self._free_number = max(self._free_number, *(number + 1 for number in numbers if number), 0)
+        orders = [
+            order(change, self._shape.trust, number) for change, number in zip(changes, numbers, strict=True)
+        ]
         loop = asyncio.get_running_loop()
         deadline = loop.time() + ADD_BUDGET
         refused: list[tuple[Order, str]] = []
@@ -357,13 +407,6 @@ class HaproxyDriver:
             if item.change.kind is ChangeKind.ADD and item.change.server is not None:
                 failed.add(key_of(item.change.server))
         return [words for _, words in refused]
-
-    def _number(self, change: Change) -> int | None:
-        """The numeric id for a server that is to be added; None when it is not known which ones are free."""
-        if change.kind is not ChangeKind.ADD or self._free_number is None:
-            return None
-        self._free_number += 1
-        return self._free_number - 1
 
     async def _ask(self, orders: Sequence[Order]) -> list[tuple[Order, str]]:
         """Have the orders carried out in one conversation; returns the refused ones with the reason."""

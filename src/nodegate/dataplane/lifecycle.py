@@ -58,6 +58,30 @@ class Lifecycle:
         assert fault is not None  # there is always the shape's own text
         raise fault
 
+    async def prepare(self, shape: Shape) -> None:
+        """Leave a configuration in place that HAProxy takes and whose addresses are free: its last one, else
+        `shape`, else the last good one. Raises Unsafe with HAProxy's words, Conflict for a taken address."""
+        store = self._store
+        await asyncio.to_thread(store.prepare)
+        await self.take_certificate()
+        last, good = await asyncio.to_thread(store.config), await asyncio.to_thread(store.good_config)
+        if last is None:
+            await asyncio.to_thread(store.put_maps, shape.maps)
+        fault: Unsafe | None = None
+        for text in dict.fromkeys(filter(None, (last, shape.text(), good))):
+            if fault is not None:
+                log.error("%s; trying to start HAProxy with less", fault)
+            await asyncio.to_thread(store.put, text)
+            try:
+                await self._process.validate(self._process.paths.config)
+            except Unsafe as error:
+                fault = fault or error
+            else:
+                await wait_for_addresses(gateway.listen_in(text))
+                return
+        assert fault is not None  # there is always the shape's own text
+        raise fault
+
     async def reload(
         self, shape: Shape, wanted: Routing, maps_before: Mapping[str, Mapping[str, str]]
     ) -> None:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import fcntl
 import os
 import re
 import signal
 import socket as sockets
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
+from typing import NoReturn
 
+from nodegate.dataplane import logpipe
 from nodegate.dataplane.binary import Binary
 from nodegate.dataplane.socket import RuntimeSocket
 from nodegate.errors import Conflict, Malformed, Refused, Unavailable, Unsafe
@@ -41,9 +42,6 @@ SOCKET_PATH_LIMIT = 97
 
 NEW_SELF = 1.0
 """Seconds in which a master may cut conversations: it starts itself anew after each change of workers."""
-
-PIPE_BYTES = 1_048_576
-"""Lines of the access log under way; HAProxy drops those that do not fit rather than wait."""
 
 _POLL = 0.02
 _ALERT = re.compile(r"^\[ALERT\]\s+\(\d+\) : (?P<text>.*)$", re.MULTILINE)
@@ -186,17 +184,22 @@ class HaproxyProcess:
         except (Unavailable, Malformed, Refused):
             return False
 
+    def become(self) -> NoReturn:
+        """Replace this process by HAProxy's master, on `paths.config`. Its words go where this process's go."""
+        os.dup2(logpipe.detached(self.paths.access_log), DESCRIPTOR)
+        os.execve(self.binary.path, self._command(), self.binary.full_environment())  # noqa: S606 -- no shell is meant
+
+    def _command(self) -> list[str]:
+        master = f"{self.paths.master_socket},mode,600,level,admin"
+        return [str(self.binary.path), "-W", "-S", master, "-f", str(self.paths.config)]
+
     def _spawn(self) -> int:
         log = (os.POSIX_SPAWN_OPEN, 1, self.paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        command = (
-            self.binary.path, "-W", "-S", f"{self.paths.master_socket},mode,600,level,admin",
-            "-f", self.paths.config,
-        )  # fmt: skip
-        lines = self._access_log()
+        lines, self._writer = logpipe.attached(self.paths.access_log)
         try:
             return os.posix_spawn(
                 self.binary.path,
-                [str(word) for word in command],
+                self._command(),
                 self.binary.full_environment(),
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -208,36 +211,6 @@ class HaproxyProcess:
             )
         finally:
             os.close(lines)
-
-    def _access_log(self) -> int:
-        """Start what writes the access log; returns the pipe that leads to it.
-
-        HAProxy takes away the append mode of a file that it is given, so that nobody could ever shorten
-        it. `grep` appends for it, and leaves out what HAProxy says of its own coming and going; it outlives
-        nodegate as HAProxy does, and ends with the last worker. Workers inherit the pipe, and so does the
-        master when it starts itself anew for a reload.
-        """
-        reader, lines = os.pipe()
-        try:
-            fcntl.fcntl(lines, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-            append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-            self._writer = os.posix_spawnp(
-                "grep",
-                ["grep", "--line-buffered", "^{"],
-                {**os.environ, "LC_ALL": "C"},
-                file_actions=[
-                    (os.POSIX_SPAWN_DUP2, reader, 0),
-                    (os.POSIX_SPAWN_OPEN, 1, self.paths.access_log, append, 0o600),
-                    (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
-                ],
-                setsid=True,
-            )
-        except OSError:
-            os.close(lines)
-            raise
-        finally:
-            os.close(reader)
-        return lines
 
     def _failure(self, offset: int) -> Conflict | Unavailable:
         said = self.paths.log.read_bytes()[offset:].decode(errors="replace")

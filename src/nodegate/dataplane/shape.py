@@ -13,6 +13,7 @@ from nodegate.haproxy import gateway, pools
 from nodegate.haproxy.config import Config, skeleton_digest
 from nodegate.haproxy.guarding import Guarded
 from nodegate.haproxy.paths import Paths
+from nodegate.haproxy.services import Services
 from nodegate.model import Routing, Server, Traffic
 from nodegate.settings import Settings
 
@@ -29,6 +30,7 @@ class Shape:
     maps: Mapping[str, Mapping[str, str]]
     trust: Trust
     guarded: Guarded
+    services: Services | None = None
 
     def text(self, servers: Iterable[Server] = ()) -> str:
         """The configuration file with those of `servers` that it can hold."""
@@ -49,24 +51,26 @@ def make_shape(
     traffic: Mapping[str, Traffic],
     paths: Paths,
     guarded: Guarded | None = None,
+    services: Services | None = None,
 ) -> Shape:
     """The shape for the pools of `settings` and `names`. Raises Unsafe as `gateway.build`."""
     wanted = pools.pool_names(settings, names)
     guarded = replace(guarded or Guarded(), program=guard_file())
-    config = gateway.build(settings, wanted, traffic, paths, guarded)
+    config = gateway.build(settings, wanted, traffic, paths, guarded, services)
     return Shape(
         pools=wanted,
         traffic=dict(traffic),
         listen=settings.gateway.listen,
         config=config,
         skeleton=skeleton_digest(config),
-        maps=pools.map_entries(settings, wanted, traffic, guarded),
+        maps=pools.map_entries(settings, wanted, traffic, guarded, services),
         trust={
             pools.backend_name(name, lane): gateway.authorities(settings, name, paths)
             for name in wanted
             for lane in (pools.MAIN_LANE, *pools.other_lanes(guarded, name))
         },
         guarded=guarded,
+        services=services,
     )
 
 

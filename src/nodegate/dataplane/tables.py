@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from nodegate.errors import Malformed
 from nodegate.haproxy import guarding, wire
+from nodegate.haproxy.peers import unmarked
 from nodegate.model import Instant
 
 _ENTRY = re.compile(r"0x[0-9a-f]+: key=(?P<key>\S+) use=\d+ exp=(?P<exp>-?\d+)(?P<rest>.*)")
@@ -79,16 +80,30 @@ READ = (guarding.METHODS, guarding.RULES, guarding.CLIENTS, guarding.CLIENTS_1M,
 
 def read_tables(replies: tuple[str, ...], now: Instant) -> Tables:
     """The replies to `show table` for each of `READ`. Raises Malformed for what cannot be understood."""
-    methods, rules, short, long, bans = (dict(_entries(reply)) for reply in replies)
+    methods, rules, short, long, bans = (_summed(_entries(reply)) for reply in replies)
     return Tables(
         methods=tuple(_method(key, row) for key, row in sorted(methods.items())),
         rules=tuple(_rule(key, row) for key, row in sorted(rules.items())),
         clients=tuple(_client(key, row, long.get(key, {})) for key, row in sorted(short.items())),
-        bans=tuple(
-            Ban(client=key, until=Instant(row["gpt0"]), automatic=row["gpc0"] > 0)
-            for key, row in sorted(bans.items())
-            if row["gpt0"] > now
-        ),
+        bans=_bans(bans, now),
+    )
+
+
+READ_REFUSALS = (guarding.RULES, guarding.BANS)
+"""The tables that `read_refusals` needs: small ones, whatever the number of clients."""
+
+
+def read_refusals(replies: tuple[str, ...], now: Instant) -> Tables:
+    """Only rules and bans, from the replies for each of `READ_REFUSALS`. Raises Malformed."""
+    rules, bans = (_summed(_entries(reply)) for reply in replies)
+    return Tables(rules=tuple(_rule(key, row) for key, row in sorted(rules.items())), bans=_bans(bans, now))
+
+
+def _bans(rows: Mapping[str, Mapping[str, int]], now: Instant) -> tuple[Ban, ...]:
+    return tuple(
+        Ban(client=key, until=Instant(row["gpt0"]), automatic=row["gpc0"] > 0)
+        for key, row in sorted(rows.items())
+        if row["gpt0"] > now
     )
 
 
@@ -131,6 +146,19 @@ def _entries(reply: str) -> Iterator[tuple[str, dict[str, int]]]:
             except ValueError as error:
                 raise Malformed(f"HAProxy's table has an odd counter: {word!r}") from error
         yield match["key"], row
+
+
+def _summed(entries: Iterable[tuple[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
+    """The entries by account: where several gateways count, each has an entry of its own."""
+    rows: dict[str, dict[str, int]] = {}
+    for key, row in entries:
+        account = unmarked(key)
+        if (known := rows.get(account)) is None:
+            rows[account] = row
+        else:
+            for counter, number in row.items():
+                known[counter] = known.get(counter, 0) + number
+    return rows
 
 
 def _method(key: str, row: Mapping[str, int]) -> MethodCount:

@@ -70,6 +70,23 @@ class Defaults:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Peers:
+    """`peers NAME`: other HAProxies that share counters. Their lines are no `server` lines of a backend, and
+    no server is ever added to them."""
+
+    name: str
+    lines: tuple[Words, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Userlist:
+    """`userlist NAME`: who may use what asks for a name and a password."""
+
+    name: str
+    lines: tuple[Words, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Frontend:
     """`frontend NAME`: where clients come in."""
 
@@ -92,6 +109,8 @@ class Config:
 
     process: Global = field(default_factory=Global)
     defaults: Defaults = field(default_factory=Defaults)
+    peers: tuple[Peers, ...] = ()
+    users: tuple[Userlist, ...] = ()
     frontends: tuple[Frontend, ...] = ()
     backends: tuple[Backend, ...] = ()
 
@@ -104,6 +123,8 @@ def to_text(config: Config) -> str:
         (("global",), config.process.lines),
         (("defaults",), config.defaults.lines),
     ]
+    sections += [(("peers", section_name(item.name)), item.lines) for item in config.peers]
+    sections += [(("userlist", section_name(item.name)), item.lines) for item in config.users]
     sections += [(("frontend", section_name(item.name)), item.lines) for item in config.frontends]
     sections += [(("backend", section_name(item.name)), item.lines) for item in config.backends]
     return "\n".join(_block(header, lines) for header, lines in sections)
@@ -142,7 +163,7 @@ def split_servers(text: str) -> tuple[str, dict[str, list[str]]]:
     for line in text.splitlines():
         if line.startswith("backend "):
             backend = line.removeprefix("backend ")
-        if line.startswith(_SERVER_LINE):
+        if backend and line.startswith(_SERVER_LINE):  # those of `peers`, before all backends, stay
             servers.setdefault(backend, []).append(line)
         else:
             kept.append(line)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from nodegate.errors import Unsafe
-from nodegate.haproxy import accesslog, guarding, replies
+from nodegate.haproxy import accesslog, forwarding, guarding, peers, registration, replies, serving
 from nodegate.haproxy.config import (
     Backend,
     Config,
@@ -27,9 +27,11 @@ from nodegate.haproxy.config import (
     words,
 )
 from nodegate.haproxy.guarding import Guarded
+from nodegate.haproxy.health import health_frontend
 from nodegate.haproxy.paths import CERTIFICATE, METHODS, ROUTES, Paths, map_reference
-from nodegate.haproxy.pools import MAIN_LANE, backend_name, other_lanes, pool_names
+from nodegate.haproxy.pools import MAIN_LANE, SOLE, backend_name, other_lanes, pool_names
 from nodegate.haproxy.servers import Authorities, server_line
+from nodegate.haproxy.services import Services
 from nodegate.model import Server, Traffic
 from nodegate.settings import GatewaySettings, PoolSettings, Settings, routes_of
 
@@ -41,6 +43,9 @@ RESERVED_CONNECTIONS = 50
 
 HEADER_ROOM = 17_408
 """Bytes of a buffer that are not body: 16 KiB of request headers, and 1 KiB that rewriting needs."""
+
+SMALLEST_BUFFER = 16_384
+"""HAProxy's own default, in bytes: heads of answers have to fit, too."""
 
 HARD_STOP = "10m"
 """How long a worker that was replaced by a reload may go on with what it carries (long WebSockets)."""
@@ -67,24 +72,33 @@ def build(
     traffic: Mapping[str, Traffic],
     paths: Paths,
     guarded: Guarded | None = None,
+    services: Services | None = None,
 ) -> Config:
     """The configuration without servers. `traffic` is by pool name; a pool it lacks is plain HTTP.
-    `guarded` are the pools under a policy.
+    `guarded` are the pools under a policy, `services` the routes that services bring along.
 
     Raises Unsafe for a value that HAProxy could not take or would understand as something else.
     """
     guarded = guarded or Guarded()
     names = pool_names(settings, pools)
-    guarded = replace(guarded, uniform=len(guarded.used) == 1 and all(map(guarded.of, names)))
+    everywhere = all(map(guarded.of, names))
+    guarded = replace(guarded, everywhere=everywhere, uniform=everywhere and len(guarded.used) == 1)
     return Config(
-        process=_process(settings.gateway, paths, guarded),
+        process=_process(settings.gateway, paths, guarded, services),
         defaults=_defaults(settings.gateway),
-        frontends=(_clients(settings, names, guarded), _exporter(paths, guarded)),
+        peers=peers.sections(guarded.sharing) if guarded.used else (),
+        users=serving.userlists(services) if services is not None else (),
+        frontends=(
+            _clients(settings, names, guarded, services),
+            _exporter(paths, guarded),
+            *health_frontend(settings.gateway, names),
+        ),
         backends=(
             *guarding.tables(guarded),
             *guarding.refusals(guarded),
+            *registration.backends(settings),
             *(
-                _pool(name, lane, settings, traffic.get(name, Traffic()), paths, guarded)
+                _pool(name, lane, settings, traffic.get(name, Traffic()), paths, guarded, services)
                 for name in names
                 for lane in (MAIN_LANE, *other_lanes(guarded, name))
             ),
@@ -134,7 +148,7 @@ def digest_in(text: str) -> str:
 
 
 def listen_in(text: str) -> tuple[str, ...]:
-    """The addresses for clients that a configuration file names."""
+    """The addresses that a configuration file names, those for clients and the one for other gateways."""
     return tuple(place for place in _BIND.findall(text) if not place.startswith("/"))
 
 
@@ -143,10 +157,7 @@ def _server_text(server: Server, trust: Authorities | None) -> str:
     return line_text(("server", *server_line(server, trust)))
 
 
-def _process(gateway: GatewaySettings, paths: Paths, guarded: Guarded) -> Global:
-    # With less than a policy's buffer, a body could be judged that is not whole.
-    least = max((policy.buffer for policy in guarded.used), default=0)
-    size = -(-max(gateway.max_body + HEADER_ROOM, least) // 1024) * 1024
+def _process(gateway: GatewaySettings, paths: Paths, guarded: Guarded, services: Services | None) -> Global:
     return Global(
         lines=(
             words("default-path", "config"),
@@ -165,14 +176,23 @@ def _process(gateway: GatewaySettings, paths: Paths, guarded: Guarded) -> Global
             words("maxconn", gateway.maxconn + RESERVED_CONNECTIONS),
             words("hard-stop-after", HARD_STOP),
             words("mworker-max-reloads", 20),
-            words("tune.bufsize", size),
+            words("tune.bufsize", _buffer(gateway, guarded)),
             # Servers that are added together would be checked together for ever.
             words("spread-checks", 50),
             words("ssl-server-verify", "required"),
             words("ssl-default-bind-options", "ssl-min-ver", "TLSv1.2"),
             *guarding.process_lines(guarded),
+            *(serving.process_lines() if services is not None else ()),
         )
     )
+
+
+def _buffer(gateway: GatewaySettings, guarded: Guarded) -> int:
+    """Bytes of a buffer: the largest request that any pool takes. With less than a policy's buffer, a body could be
+    judged that is not whole. Larger ones cost CPU: HAProxy copies whole buffers of requests that it may repeat."""
+    unguarded = 0 if guarded.everywhere else gateway.max_body + HEADER_ROOM
+    size = max(SMALLEST_BUFFER, unguarded, *(policy.buffer for policy in guarded.used))
+    return -(-size // 1024) * 1024
 
 
 def _defaults(gateway: GatewaySettings) -> Defaults:
@@ -197,7 +217,9 @@ def _defaults(gateway: GatewaySettings) -> Defaults:
     )
 
 
-def _clients(settings: Settings, names: Sequence[str], guarded: Guarded) -> Frontend:
+def _clients(
+    settings: Settings, names: Sequence[str], guarded: Guarded, services: Services | None
+) -> Frontend:
     gateway = settings.gateway
     return Frontend(
         name="clients",
@@ -208,8 +230,9 @@ def _clients(settings: Settings, names: Sequence[str], guarded: Guarded) -> Fron
             # The guard judges whole bodies only.
             *([words("option", "http-buffer-request")] if guarded.used or gateway.log_bodies else []),
             *guarding.connection_lines(guarded),
+            *_client_address(gateway, guarded),
             *_identity(gateway.request_id_header, logged=gateway.access_log),
-            *_client_address(gateway),
+            words("http-request", "set-var(txn.client)", "var(sess.client)"),
             *(accesslog.request_lines(gateway.log_bodies) if gateway.access_log else ()),
             words("http-request", "deny", "deny_status", 405, "if", "{", "method", "CONNECT", "TRACE", "}"),
             # Only WebSocket may leave HTTP: any other upgrade (h2c) would smuggle requests past HAProxy.
@@ -217,28 +240,43 @@ def _clients(settings: Settings, names: Sequence[str], guarded: Guarded) -> Fron
                 "http-request", "del-header", "Upgrade",
                 "unless", "{", "req.hdr(upgrade)", "-i", "-m", "str", "websocket", "}",
             ),
-            *_routing(settings, names, guarded),
+            *registration.frontend_lines(settings),
+            *_routing(settings, names, guarded, services),
             *guarding.cors_requests(guarded),
             *guarding.request_lines(guarded),
-            # What clients say of themselves is not passed on: nodes may trust these headers.
-            words("http-request", "del-header", "Forwarded"),
-            words("http-request", "del-header", "X-Real-IP"),
-            words("http-request", "set-header", "X-Forwarded-For", "%[var(txn.client)]"),
-            words("http-request", "set-header", "X-Forwarded-Host", "%[req.hdr(host)]"),
-            words("http-request", "set-header", "X-Forwarded-Proto", "https" if gateway.tls_certificate else "http"),
+            *(_forwarding(gateway) if services is None else forwarding.forwarding_lines(services, settings)),
             *guarding.response_lines(guarded),
+            *guarding.admission_lines(guarded),
+            *registration.backend_choice(settings),
             *guarding.backend_choice(guarded),
             words("use_backend", "pool_%[var(txn.pool)]"),
         ),
     )  # fmt: skip
 
 
-def _client_address(gateway: GatewaySettings) -> tuple[Words, ...]:
-    """Who asks. An IPv4 address that came through an IPv6 listener is that IPv4 address."""
+def _forwarding(gateway: GatewaySettings) -> tuple[Words, ...]:
+    """What clients say of themselves is not passed on: nodes may trust these headers."""
+    return (
+        words("http-request", "del-header", "Forwarded"),
+        words("http-request", "del-header", "X-Real-IP"),
+        words("http-request", "set-header", "X-Forwarded-For", "%[var(txn.client)]"),
+        words("http-request", "set-header", "X-Forwarded-Host", "%[req.hdr(host)]"),
+        words(
+            "http-request", "set-header", "X-Forwarded-Proto", "https" if gateway.tls_certificate else "http"
+        ),
+    )
+
+
+def _client_address(gateway: GatewaySettings, guarded: Guarded) -> tuple[Words, ...]:
+    """Who asks, worked out once for each connection. An IPv4 address that came through an IPv6 listener is that
+    IPv4 address. `sess.who` is how it is counted."""
     mapped = any(place.startswith("[") for place in gateway.listen)
-    plain = words("http-request", "set-var(txn.client)", "src,concat(),regsub(^::ffff:,)",
-                  "if", "{", "src", "-m", "ip", "::ffff:0:0/96", "}")  # fmt: skip
-    return (words("http-request", "set-var(txn.client)", "src"), *([plain] if mapped else []))
+    plain = ",regsub(^::ffff:,)" if mapped else ""
+    counted = words("tcp-request", "session", "set-var(sess.who)", "var(sess.client),ipmask(32,64),concat()")
+    return (
+        words("tcp-request", "session", "set-var(sess.client)", f"src,concat(){plain}"),
+        *([counted] if guarded.used else []),
+    )
 
 
 def _bind(gateway: GatewaySettings, place: str) -> Words:
@@ -261,26 +299,33 @@ def _identity(header: str, *, logged: bool) -> tuple[Words, ...]:
     )
 
 
-def _routing(settings: Settings, names: Sequence[str], guarded: Guarded) -> tuple[Words, ...]:
+def _routing(
+    settings: Settings, names: Sequence[str], guarded: Guarded, services: Services | None
+) -> tuple[Words, ...]:
     """Find the pool by host and path, answer 404 if there is none, and cut the matched prefix."""
     deepest = max(
         (route.count("/") for name in names for route in routes_of(name, settings.pool(name))), default=0
     )
     lookup = f"map_beg({map_reference(ROUTES)})"
     missing = words("unless", "{", "var(txn.route)", "-m", "found", "}")
+    sole = words("http-request", "set-var(txn.route)", f"str({SOLE}),map_str({map_reference(ROUTES)})")
     by_host = words(
         "http-request", "set-var-fmt(txn.place)", "%[req.hdr(host),host_only,lower,rtrim(.)]%[path]/"
     )
     return (
-        by_host,
-        words("http-request", "set-var(txn.route)", f"var(txn.place),{lookup}"),
+        *(serving.path_lines() if services is not None else ()),
+        *([sole] if services is None else []),
+        (*by_host, *missing),
+        (*words("http-request", "set-var(txn.route)", f"var(txn.place),{lookup}"), *missing),
         (*words("http-request", "set-var-fmt(txn.place)", "%[path]/"), *missing),
         (*words("http-request", "set-var(txn.route)", f"var(txn.place),{lookup}"), *missing),
-        (*words("http-request", "deny", "deny_status", 404), *missing),
+        *(serving.lookup_lines(services, settings) if services is not None else ()),
+        *([(*words("http-request", "deny", "deny_status", 404), *missing)] if services is None else []),
         words("http-request", "set-var(txn.pool)", "var(txn.route),field(1,/)"),
         words("http-request", "set-var(txn.depth)", "var(txn.route),field(2,/)"),
         *([words("http-request", "set-var(txn.kind)", "var(txn.route),field(3,/)")] if guarded.used else []),
         *(_strip(depth) for depth in range(1, max(STRIP_DEPTH, deepest) + 1)),
+        *(serving.treatment_lines(services, settings) if services is not None else ()),
     )
 
 
@@ -312,9 +357,15 @@ def _exporter(paths: Paths, guarded: Guarded) -> Frontend:
 
 
 def _pool(
-    name: str, lane: str, settings: Settings, traffic: Traffic, paths: Paths, guarded: Guarded
+    name: str,
+    lane: str,
+    settings: Settings,
+    traffic: Traffic,
+    paths: Paths,
+    guarded: Guarded,
+    services: Services | None,
 ) -> Backend:
-    pool, policy = settings.pool(name), guarded.of(name)
+    pool, policy = serving.pool_settings(name, settings, services), guarded.of(name)
     trust = authorities(settings, name, paths)
     header = settings.gateway.node_header
     shape = guarded.lanes(name).get(lane)

@@ -10,6 +10,7 @@ from functools import lru_cache
 from operator import itemgetter
 
 from nodegate.errors import Malformed, Refused
+from nodegate.haproxy import registration
 from nodegate.haproxy.servers import read_traits
 from nodegate.haproxy.wire import accepted
 from nodegate.model import Server, ServerState, ServerTraffic
@@ -108,14 +109,14 @@ def read_servers(state: str, stat: str) -> tuple[dict[Key, Server], dict[Key, Se
     """All servers and their counters, from the replies to `show servers state` and `show stat`.
 
     A server that is in one of them only (added or deleted in between) is left out: the next look will
-    see it. Raises Malformed when a column is missing or a value is not what it must be.
+    see it, and so is the registration page's. Raises Malformed when a column is missing or a value is not what it must be.
     """
     rows = {(row[0], row[1]): row[2:] for row in _stat_rows(stat)}
     servers: dict[Key, Server] = {}
     traffic: dict[Key, ServerTraffic] = {}
     for backend, name, *cells in _state_rows(state):
         key = (backend, name)
-        if (row := rows.get(key)) is None:
+        if (row := rows.get(key)) is None or backend == registration.BACKEND:
             continue
         current, limit, total, connect_errors, response_errors, redispatches, cookie = row
         try:

@@ -101,7 +101,7 @@ class Addresses:
     async def _look_up(self, host: str, name: _Name) -> None:
         try:
             async with self._slots:
-                name.addresses, name.failure = await _resolve(host), None
+                name.addresses, name.failure = await resolve(host), None
         except socket.gaierror as error:
             name.failure = (
                 f"the name {host} does not resolve: {(error.strerror or 'no reason given').lower()}"
@@ -124,7 +124,7 @@ def is_address(host: str) -> bool:
     return True
 
 
-async def _resolve(host: str) -> tuple[str, ...]:
+async def resolve(host: str) -> tuple[str, ...]:
     """All addresses of `host` in the system's order of preference. Raises OSError or UnicodeError.
 
     In a thread of its own, which does not keep the process: the usual pool is joined at exit, and a name

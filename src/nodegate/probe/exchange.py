@@ -62,7 +62,8 @@ def tls_context(authorities: Path | None) -> ssl.SSLContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where a node's API is, in the parts that a request needs; `literal`: `host` is an IP address."""
+    """Where a node's API is, in the parts that a request needs; `literal`: `host` is an IP address. `pinned` is
+    the only address that is asked, None: what the host resolves to."""
 
     scheme: str
     host: str
@@ -71,6 +72,7 @@ class Target:
     host_header: str
     tls: ssl.SSLContext | bool
     literal: bool
+    pinned: str | None = None
 
     @classmethod
     def of(cls, node: Node, upstream: Upstream | None = None) -> Target:
@@ -86,6 +88,7 @@ class Target:
             host_header=upstream.host or parts.netloc,
             tls=verified if node.tls_verify else False,
             literal=is_address(parts.hostname or ""),
+            pinned=node.address,
         )
 
 
@@ -162,13 +165,13 @@ class Exchanger:
                 return await self._ask_candidates(target, question, stage)
         except TimeoutError:
             if stage.address is not None:
-                self._addresses.failed(target.host, target.port, stage.address)
+                self._failed(target, stage.address)
             text = f"{stage.doing} within {deadline.seconds:g} s"
             return Exchanged(outcome=Failure(kind=FailureKind.TIMEOUT, text=text), address=stage.address)
 
     async def _ask_candidates(self, target: Target, question: Question, stage: _Stage) -> Exchanged:
-        candidates: tuple[str, ...] | Failure = (target.host,)
-        if not target.literal:
+        candidates: tuple[str, ...] | Failure = (target.pinned or target.host,)
+        if not target.literal and target.pinned is None:
             candidates = await self._addresses.candidates(target.host, target.port)
         if isinstance(candidates, Failure):
             return Exchanged(outcome=candidates, address=None)
@@ -178,12 +181,21 @@ class Exchanger:
             stage.doing = f"no connection to {_place(address, target.port)}"
             outcome = await self._ask_address(target, address, question, stage)
             if isinstance(outcome, Answer):
-                self._addresses.worked(target.host, target.port, address)
+                self._worked(target, address)
                 break
-            self._addresses.failed(target.host, target.port, address)
+            self._failed(target, address)
             if outcome.kind is not FailureKind.REFUSED:
                 break
         return Exchanged(outcome=outcome, address=stage.address)
+
+    def _worked(self, target: Target, address: str) -> None:
+        """Another node's choice among the addresses of the same name is not a pinned one's to make."""
+        if target.pinned is None:
+            self._addresses.worked(target.host, target.port, address)
+
+    def _failed(self, target: Target, address: str) -> None:
+        if target.pinned is None:
+            self._addresses.failed(target.host, target.port, address)
 
     async def _ask_address(
         self, target: Target, address: str, question: Question, stage: _Stage

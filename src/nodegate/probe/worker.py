@@ -8,11 +8,13 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 from nodegate.errors import Unavailable
 from nodegate.model import (
     Failure,
     FailureKind,
+    Instant,
     Inventory,
     Node,
     Observation,
@@ -57,6 +59,18 @@ class _Subject:
     fault: str | None
 
 
+class Colleagues(Protocol):
+    """Other gateways that ask the same nodes (`nodegate.cluster.words`)."""
+
+    def may_skip(self, node: Node, now: Instant) -> bool:
+        """Whether the due probe of the node may be left to them."""
+        ...
+
+    def asked(self, node: Node, observation: Observation) -> None:
+        """An own probe is over."""
+        ...
+
+
 class Prober:
     """Runs the probes. All methods are for the event loop's thread.
 
@@ -88,6 +102,8 @@ class Prober:
         self._exchanger: Exchanger | None = None
         self._wake = asyncio.Event()
         self._waiting_until = float("inf")
+        self._urgent: set[str] = set()
+        self.colleagues: Colleagues | None = None
 
     @property
     def observations(self) -> Mapping[str, Observation]:
@@ -125,8 +141,17 @@ class Prober:
 
     def probe_soon(self, node_id: str) -> None:
         """Ask the node at once, or right after the probe that is in flight."""
+        self._urgent.add(node_id)
         self._schedule.soon(node_id, self._clock.now())
         self._wake.set()
+
+    def hear(self, observation: Observation) -> None:
+        """Take over what another gateway saw, unless something newer is known."""
+        known = self._observations.get(observation.node_id)
+        if observation.node_id in self._subjects and (known is None or known.at < observation.at):
+            self._observations[observation.node_id] = observation
+            if self._on_observation is not None:
+                self._on_observation(observation)
 
     async def run(self) -> None:
         """Probe until cancelled. May be run again afterwards; what was seen is kept."""
@@ -146,8 +171,17 @@ class Prober:
         self._wake.clear()
         now = self._clock.now()
         for start in self._schedule.start(now, self._settings.concurrency - len(self._tasks)):
+            if self._is_left_to_others(start.node_id, now):
+                self._schedule.done(start.node_id, now, ok=None)
+                continue
             self._lateness.append(start.lateness)
             self._tasks[start.node_id] = asyncio.create_task(self._probe(start, exchanger))
+
+    def _is_left_to_others(self, node_id: str, now: Instant) -> bool:
+        if node_id in self._urgent or self.colleagues is None:
+            self._urgent.discard(node_id)
+            return False
+        return self.colleagues.may_skip(self._subjects[node_id].node, now)
 
     async def _pause(self) -> None:
         """Until the next start is due, or something changed."""
@@ -199,6 +233,8 @@ class Prober:
         if current is None or _asked_differently(subject.node, current.node):
             return
         self._observations[observation.node_id] = observation
+        if self.colleagues is not None:
+            self.colleagues.asked(current.node, observation)
         if self._on_observation is not None:
             self._on_observation(observation)
 
@@ -252,10 +288,8 @@ class Prober:
 
 def _asked_differently(before: Node, after: Node) -> bool:
     """Whether an observation of `before` says nothing about `after`."""
-    return (before.url, before.kind, before.pool, before.tls_verify, dict(before.options)) != (
-        after.url,
-        after.kind,
-        after.pool,
-        after.tls_verify,
-        dict(after.options),
-    )
+    return (
+        before.url, before.kind, before.pool, before.tls_verify, dict(before.options), before.address,
+    ) != (
+        after.url, after.kind, after.pool, after.tls_verify, dict(after.options), after.address,
+    )  # fmt: skip

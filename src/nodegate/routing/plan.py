@@ -158,7 +158,7 @@ def _server(node: Node, verdict: Verdict | None, runs: Server | None, pool: _Poo
 def _serving(node: Node, verdict: Verdict, runs: Server | None, pool: _Pool) -> Server | None:
     """The server of a node that may serve; None only if no address is known, which proves no probe."""
     target = endpoint(node.url)
-    address = verdict.address or (runs.address if runs is not None else target.literal)
+    address = node.address or verdict.address or (runs.address if runs is not None else target.literal)
     if address is None:
         return None
     weight = node.weight

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from nodegate.documents import Document, KeyPath
 from nodegate.errors import Fault
+from nodegate.settings.htpasswd import fault_of as htpasswd_fault
 from nodegate.settings.sections import Settings, routes_of
 
 
@@ -20,6 +21,44 @@ def cross_faults(settings: Settings, document: Document) -> list[Fault]:
         *_route_faults(settings, document),
         *_policy_faults(settings, document),
         *_age_faults(settings, document),
+        *_portal_faults(settings, document),
+        *_alert_faults(settings, document),
+    ]
+
+
+def _portal_faults(settings: Settings, document: Document) -> list[Fault]:
+    """What the portal needs beside its own table: where its links lead, who sends its mails, and what kind of
+    node a pool takes, since strangers must not decide that."""
+    portal = settings.portal
+    if portal.listen is None:
+        words = "set portal.listen too: the address to which HAProxy hands these requests"
+        return [document.fault(("portal", "path"), words)] if portal.path else []
+    faults = []
+    if portal.public_url is None:
+        words = (
+            "is required with portal.listen: links in mails begin with it, such as https://nodes.example.org"
+        )
+        faults.append(document.fault(("portal", "public_url"), words))
+    if settings.mail.server is None:
+        words = "set mail.server: the portal confirms owners by mail"
+        faults.append(document.fault(("portal", "listen"), words))
+    declared = {name for name, pool in settings.pools.items() if pool.kind}
+    declared |= {node.pool for node in settings.nodes}
+    faults += [
+        document.fault(("portal", "pools", number), f"pool {name!r} has no kind: set pools.{name}.kind")
+        for number, name in enumerate(portal.pools)
+        if name not in declared
+    ]
+    return faults
+
+
+def _alert_faults(settings: Settings, document: Document) -> list[Fault]:
+    """Mails need a server to leave by."""
+    words = "a channel of kind 'email' needs a mail server: set mail.server"
+    return [
+        document.fault(("alerts", "channels", name, "kind"), words)
+        for name, channel in settings.alerts.channels.items()
+        if channel.kind == "email" and settings.mail.server is None
     ]
 
 
@@ -96,6 +135,19 @@ def file_faults(settings: Settings, document: Document) -> list[Fault]:
     named: list[tuple[KeyPath, Path | None, Callable[[Path], str | None]]] = [
         (("gateway", "tls_certificate"), settings.gateway.tls_certificate, _certificate_fault),
         (("gateway", "haproxy"), settings.gateway.haproxy, _program_fault),
+        (("cluster", "peers_certificate"), settings.cluster.peers_certificate, _certificate_fault),
+        (("cluster", "peers_ca"), settings.cluster.peers_ca, _authorities_fault),
+        (("cluster", "secret_file"), settings.cluster.secret_file, _unreadable_fault),
+        (("registry", "token_file"), settings.registry.token_file, _unreadable_fault),
+        (("registry", "tls_ca"), settings.registry.tls_ca, _authorities_fault),
+        (("registry", "tls_certificate"), settings.registry.tls_certificate, _certificate_fault),
+        (("mail", "tls_ca"), settings.mail.tls_ca, _authorities_fault),
+        (("mail", "password_file"), settings.mail.password_file, _unreadable_fault),
+        *(
+            (("alerts", "channels", name, key), getattr(channel, key), _unreadable_fault)
+            for name, channel in settings.alerts.channels.items()
+            for key in ("url_file", "secret_file")
+        ),
         *(
             (("pools", name, "tls_ca"), pool.tls_ca, _authorities_fault)
             for name, pool in settings.pools.items()
@@ -105,6 +157,10 @@ def file_faults(settings: Settings, document: Document) -> list[Fault]:
             for name, pool in settings.pools.items()
             if isinstance(pool.policy, Path)
         ),
+    ]
+    named += [
+        (("fabio", "auth", name, "file"), scheme.file, htpasswd_fault)
+        for name, scheme in settings.fabio.auth.items()
     ]
     return [
         document.fault(key, f"{path}: {words}")

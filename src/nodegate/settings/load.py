@@ -39,8 +39,15 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     return settings
 
 
-_LISTS = frozenset({"listen", "hosts", "paths"})
-_FILES = frozenset({"tls_certificate", "tls_ca", "haproxy", "policy"})
+_LISTS = frozenset(
+    {"service_status", "listen", "hosts", "paths", "pools", "networks", "trusted_proxies", "to", "services"}
+)
+_FILES = frozenset(
+    {
+        "tls_certificate", "tls_ca", "haproxy", "policy", "password_file", "url_file", "secret_file",
+        "peers_certificate", "peers_ca", "token_file", "file",
+    }
+)  # fmt: skip
 
 
 def _variables(environ: Mapping[str, str]) -> dict[tuple[str, ...], str]:
@@ -55,8 +62,20 @@ def _variables(environ: Mapping[str, str]) -> dict[tuple[str, ...], str]:
 def _resolved(data: Mapping[str, Any], base: Path) -> dict[str, Any]:
     """A copy of `data` in which the names of files are absolute, as seen from `base`."""
     resolved = copy.deepcopy(dict(data))
-    pools = resolved.get("pools")
-    for table in (resolved.get("gateway"), *(pools.values() if isinstance(pools, dict) else ())):
+    pools, alerts = resolved.get("pools"), resolved.get("alerts")
+    channels = alerts.get("channels") if isinstance(alerts, dict) else None
+    fabio = resolved.get("fabio")
+    schemes = fabio.get("auth") if isinstance(fabio, dict) else None
+    tables: list[Any] = [
+        resolved.get("gateway"),
+        resolved.get("mail"),
+        resolved.get("cluster"),
+        resolved.get("registry"),
+    ]
+    tables += [
+        table for many in (pools, channels, schemes) if isinstance(many, dict) for table in many.values()
+    ]
+    for table in tables:
         for key in _FILES & table.keys() if isinstance(table, dict) else ():
             if isinstance(table[key], str) and not _is_choice(key, table[key]):
                 table[key] = str(base / os.path.expanduser(table[key]))
@@ -78,7 +97,7 @@ def _overlaid(
         for part in above:
             table = table.setdefault(part, {}) if isinstance(table, dict) else None
         if isinstance(table, dict):
-            table[key] = _variable_value(key, environ[name])
+            table[key] = _variable_value((*above, key), environ[name])
         else:
             words = f"{dotted((*above, key))} is not a setting that a variable can set"
             faults.append(_variable_fault(name, words))
@@ -87,8 +106,9 @@ def _overlaid(
     return data
 
 
-def _variable_value(key: str, text: str) -> object:
-    if key in _LISTS:
+def _variable_value(path: tuple[str, ...], text: str) -> object:
+    key = path[-1]
+    if key in _LISTS and path != ("portal", "listen"):
         return [item.strip() for item in text.split(",") if item.strip()]
     if key in _FILES and not _is_choice(key, text):
         return os.path.abspath(os.path.expanduser(text)) if text else None

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from nodegate.settings.alerts import AlertsSettings
+from nodegate.settings.base import Section
 from nodegate.settings.checks import (
     Address,
     Header,
@@ -20,12 +22,13 @@ from nodegate.settings.checks import (
     Scalar,
     Url,
 )
-
-
-class Section(BaseModel):
-    """A table of the document: frozen, and strict about unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+from nodegate.settings.cluster import ClusterSettings
+from nodegate.settings.dashboard import DashboardSettings
+from nodegate.settings.fabio import FabioSettings
+from nodegate.settings.mail import MailSettings
+from nodegate.settings.portal import PortalSettings
+from nodegate.settings.registry import RegistrySettings
+from nodegate.settings.scaling import ScalingSettings
 
 
 class GatewaySettings(Section):
@@ -41,6 +44,10 @@ class GatewaySettings(Section):
         None,
         description="PEM file with certificate chain and key; None: plain HTTP. A changed file is taken over without a reload",
     )
+    health: Address | None = Field(
+        None,
+        description="address where HAProxy itself answers, in plain HTTP, whether it has ready nodes: for keepalived, cloud load balancers and DNS. None: nowhere",
+    )
     node_header: Header = Field(
         "X-Nodegate-Node", description="response header that names the serving node; empty: none"
     )
@@ -55,6 +62,10 @@ class GatewaySettings(Section):
     )
     haproxy: Path | None = Field(
         None, description="HAProxy binary, 2.8 or newer; None: the one that was installed with nodegate"
+    )
+    start_haproxy: bool = Field(
+        True,
+        description="start HAProxy when it does not run; false: a service manager does (`nodegate haproxy`), nodegate only takes the running one over and never stops it",
     )
     client_timeout: float = Field(
         30.0,
@@ -223,6 +234,9 @@ class PoolSettings(Section):
         gt=0,
         description="seconds a height may stand still while the pool moves on; None: learned from the pool's usual step",
     )
+    scaling: ScalingSettings | None = Field(
+        None, description="how many healthy nodes to keep, and who starts and stops them; None: nobody does"
+    )
 
 
 class NodeSettings(Section):
@@ -250,6 +264,13 @@ class Settings(Section):
     probe: ProbeSettings = Field(default_factory=ProbeSettings)
     health: HealthSettings = Field(default_factory=HealthSettings)
     safety: SafetySettings = Field(default_factory=SafetySettings)
+    cluster: ClusterSettings = Field(default_factory=ClusterSettings)
+    dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
+    mail: MailSettings = Field(default_factory=MailSettings)
+    alerts: AlertsSettings = Field(default_factory=AlertsSettings)
+    portal: PortalSettings = Field(default_factory=PortalSettings)
+    registry: RegistrySettings = Field(default_factory=RegistrySettings)
+    fabio: FabioSettings = Field(default_factory=FabioSettings)
     pools: Mapping[Name, PoolSettings] = Field(default_factory=dict)
     nodes: tuple[NodeSettings, ...] = ()
 

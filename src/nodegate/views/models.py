@@ -35,7 +35,9 @@ class NodeRow(View):
     lag: int | None = Field(description="heights behind what a quorum of the pool supports")
     latency_ms: float | None = Field(description="first answer's round trip of the last probe")
     since: str | None = Field(description="when the node took on its status")
-    source: Source = Field(description="who declared the node: registry or file")
+    source: Source = Field(
+        description="who declared the node: registry, file, or service for one that others registered in Consul"
+    )
     weight: int = Field(description="share of the pool's requests, 0 to 256")
     maxconn: int | None = Field(description="requests the node gets at once; null: the pool's setting")
     tls_verify: bool
@@ -156,6 +158,15 @@ class PoolRow(View):
     chain: str | None
 
 
+class ClusterView(View):
+    """The cluster in short; `/api/v1/gateways` has its gateways one by one."""
+
+    me: str = Field(description="this gateway's name")
+    gateways: int = Field(description="gateways that are known, this one too")
+    alive: int
+    text: str
+
+
 class StatusDocument(View):
     """The daemon in one look. `state` is starting, ok, or impaired; `faults` say what is wrong."""
 
@@ -172,3 +183,4 @@ class StatusDocument(View):
     changes: int = Field(description="changes in the latest plan")
     withheld: int = Field(description="changes that safety withheld in the latest plan")
     faults: tuple[str, ...]
+    cluster: ClusterView | None = Field(None, description="null without a cluster")

@@ -6,14 +6,17 @@ from collections import Counter
 from collections.abc import Mapping
 
 from nodegate.model import Instant, Node, Snapshot, Status
-from nodegate.views.models import HaproxyView, PoolRow, RegistryView, StatusDocument
+from nodegate.views.cluster import GatewaysDocument
+from nodegate.views.models import ClusterView, HaproxyView, PoolRow, RegistryView, StatusDocument
 from nodegate.views.nodes import Place, nodes_of, places_of, serves, status_of
 from nodegate.views.words import age, iso, milliseconds, readable, span
 
 
-def status_document(snapshot: Snapshot, *, now: Instant, version: str) -> StatusDocument:
+def status_document(
+    snapshot: Snapshot, *, now: Instant, version: str, cluster: GatewaysDocument | None = None
+) -> StatusDocument:
     """The daemon at `now`. Ages are counted up to `now`, not to the latest pass: they grow while it hangs."""
-    faults = _faults(snapshot)
+    faults = (*_faults(snapshot), *(f"cluster: {text}" for text in (cluster.faults if cluster else ())))
     return StatusDocument(
         version=version,
         state="starting" if not snapshot.ready else "impaired" if faults else "ok",
@@ -28,7 +31,19 @@ def status_document(snapshot: Snapshot, *, now: Instant, version: str) -> Status
         changes=len(snapshot.plan.changes),
         withheld=len(snapshot.plan.withheld),
         faults=faults,
+        cluster=cluster_view(cluster),
     )
+
+
+def cluster_view(document: GatewaysDocument | None) -> ClusterView | None:
+    """The cluster in one sentence; None without one."""
+    if document is None or document.me is None:
+        return None
+    rows = document.gateways
+    alive = sum(row.alive for row in rows)
+    dead = ", ".join(row.name for row in rows if not row.alive)
+    text = f"{document.me}; {alive} of {len(rows)} gateways alive" + (f", not {dead}" if dead else "")
+    return ClusterView(me=document.me, gateways=len(rows), alive=alive, text=text)
 
 
 def pool_rows(snapshot: Snapshot, *, now: Instant) -> tuple[PoolRow, ...]:

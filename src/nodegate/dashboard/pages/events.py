@@ -25,10 +25,10 @@ async def build(frame: Frame) -> None:
         grid = Grid(
             label="Events", noun="event", columns=COLUMNS, sort=("at", True),
             words=lambda row: f"{row['severity']} {row['kind']} {row['subject']} {row['text']}",
-            empty="Nothing has happened since nodegate was started.",
+            empty="Nothing has happened yet.",
         )  # fmt: skip
     tag(
-        "p", "The last 1,000 events since nodegate was started. `nodegate events` reads the whole log."
+        "p", "The last 1,000 events. `nodegate events` reads the whole log."
     ).classes("soft")
     shown: list[int] = []
 

@@ -175,7 +175,7 @@ def _history(frame: Frame, node_id: str) -> None:
             label="Events of the node",
             noun="event",
             columns=EVENTS,
-            empty="Nothing since nodegate was started.",
+            empty="Nothing yet.",
         )
     shown: list[int] = []
 
