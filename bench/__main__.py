@@ -50,6 +50,10 @@ BENCHMARKS = {
     "purge": Benchmark(module="purge", title="sweep a tenant of 440 things on a real Neutron", asked=True),
     "cluster": Benchmark(module="cluster", title="Consul says so: until clients notice, and 5,000 services"),
     "address": Benchmark(module="address", title="a shared address moves to the other gateway"),
+    "capture": Benchmark(
+        module="capture", title="read a capture, whole and with losses; look at 4,000 sockets"
+    ),
+    "doctor": Benchmark(module="doctor", title="audit Debian hosts over SSH"),
     "probing": Benchmark(module="probing", title="probe 10,000 nodes every 10 s for a minute"),
 }
 

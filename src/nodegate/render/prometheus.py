@@ -14,6 +14,9 @@ import yaml
 
 from nodegate.errors import BadDocument, Fault
 from nodegate.render.hostrules import HOST_RULES
+from nodegate.render.neighbourrules import JOB as NEIGHBOUR_JOB
+from nodegate.render.neighbourrules import NEIGHBOUR_RULES
+from nodegate.render.neighbourrules import PATH as NEIGHBOUR_PATH
 from nodegate.render.promrule import CRITICAL, WARNING, PromRule
 from nodegate.render.rendered import Rendered
 from nodegate.settings.checks import checked_address
@@ -27,13 +30,14 @@ HAPROXY_JOB = "nodegate-haproxy"
 class Scrape:
     """What Prometheus is told. `targets` are admin addresses of gateways, `token_file` holds the admin token on
     Prometheus's machine, `interval` is in seconds, `alertmanagers` are HOST:PORT. With `host` the rules for
-    the machine's own exporter (`node_exporter` at port 9100 of each gateway's host) come along."""
+    the machine's own exporter (`node_exporter` at port 9100 of each gateway's host) come along. `neighbours` are addresses of `nodegate neighbours watch --serve`."""
 
     targets: Sequence[str]
     token_file: str = f"{DIRECTORY}/nodegate.token"
     interval: int = 15
     alertmanagers: Sequence[str] = field(default_factory=tuple)
     host: bool = False
+    neighbours: Sequence[str] = field(default_factory=tuple)
 
 
 class Source(NamedTuple):
@@ -120,7 +124,11 @@ def render_prometheus(scrape: Scrape) -> tuple[Rendered, ...]:
     if scrape.alertmanagers:
         targets = [{"targets": list(scrape.alertmanagers)}]
         whole["alerting"] = {"alertmanagers": [{"static_configs": targets}]}
-    rules = [*RULES, *(HOST_RULES if scrape.host else ())]
+    rules = [
+        *RULES,
+        *(HOST_RULES if scrape.host else ()),
+        *(NEIGHBOUR_RULES if scrape.neighbours else ()),
+    ]
     files = (
         ("prometheus.yml", f"{DIRECTORY}/prometheus.yml", whole),
         ("scrape/nodegate.yml", f"{DIRECTORY}/scrape/nodegate.yml", {"scrape_configs": _jobs(scrape)}),
@@ -131,7 +139,12 @@ def render_prometheus(scrape: Scrape) -> tuple[Rendered, ...]:
 
 def _check(scrape: Scrape) -> None:
     faults = []
-    for key, addresses in (("--target", scrape.targets), ("--alertmanager", scrape.alertmanagers)):
+    given = {
+        "--target": scrape.targets,
+        "--alertmanager": scrape.alertmanagers,
+        "--neighbours": scrape.neighbours,
+    }
+    for key, addresses in given.items():
         for address in addresses:
             try:
                 checked_address(address)
@@ -161,6 +174,9 @@ def _jobs(scrape: Scrape) -> list[dict[str, Any]]:
     if scrape.host:
         hosts = dict.fromkeys(f"{target.rpartition(':')[0]}:9100" for target in scrape.targets)
         jobs.append({"job_name": "node", "static_configs": [{"targets": list(hosts)}]})
+    if scrape.neighbours:
+        watched: dict[str, Any] = {"job_name": NEIGHBOUR_JOB, "metrics_path": NEIGHBOUR_PATH}
+        jobs.append(watched | {"static_configs": [{"targets": list(scrape.neighbours)}]})
     return jobs
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -10,6 +11,10 @@ import pytest
 import yaml
 
 from nodegate.errors import BadDocument
+from nodegate.host.neighbours.exporter import METRICS
+from nodegate.host.sockets.exporter import METRICS as SOCKET_METRICS
+from nodegate.render.hostrules import HOST_RULES, SOCKET_RULES
+from nodegate.render.neighbourrules import NEIGHBOUR_RULES
 from nodegate.render.prometheus import RULES, Scrape, render_prometheus
 from nodegate.render.rendered import Rendered
 
@@ -67,11 +72,58 @@ def test_what_prometheus_could_not_use_is_a_fault(fields: dict[str, Any]) -> Non
         rendered(**fields)
 
 
+def test_the_rules_for_neighbours_come_with_an_exporter_of_theirs_and_not_without() -> None:
+    files = rendered(neighbours=["10.0.0.5:9312"])
+    jobs = {job["job_name"]: job for job in yaml.safe_load(files["prometheus.yml"].text)["scrape_configs"]}
+    assert jobs["nodegate-neighbours"]["static_configs"] == [{"targets": ["10.0.0.5:9312"]}]
+    assert "authorization" not in jobs["nodegate-neighbours"]  # the token is for gateways alone
+    assert "NeighbourDead" not in rendered()["rules/nodegate.yml"].text
+    named = set(re.findall(r"nodegate_neighbour\w+", " ".join(rule.expr for rule in NEIGHBOUR_RULES)))
+    assert named <= set(METRICS)
+
+
+@promtool
+def test_a_dead_neighbour_wakes_after_an_hour_and_a_cut_off_node_at_once(tmp_path: Path) -> None:
+    written(tmp_path, rendered(neighbours=["10.0.0.5:9312"]))
+    who = 'job="nodegate-neighbours", instance="n"'
+    dead = {"series": f'nodegate_neighbour_dead{{{who}, neighbour="tcp://a:1"}}', "values": "1x120"}
+    cut = {"series": f"nodegate_neighbours_cut_off{{{who}}}", "values": "1x120"}
+    common = {"job": "nodegate-neighbours", "instance": "n"}
+    a_dead_one = common | {"severity": "warning", "neighbour": "tcp://a:1"}
+    rules = {rule.alert: rule for rule in NEIGHBOUR_RULES}
+
+    def case(when: str, alert: str, labels: dict[str, str] | None) -> dict[str, Any]:
+        texts = {"summary": rules[alert].summary, "description": rules[alert].advice}
+        said = {
+            key: text.replace("{{ $labels.neighbour }}", "tcp://a:1").replace("{{ $labels.instance }}", "n")
+            for key, text in texts.items()
+        }
+        expected = [] if labels is None else [{"exp_labels": labels, "exp_annotations": said}]
+        return {"eval_time": when, "alertname": alert, "exp_alerts": expected}
+
+    cases = [
+        case("30m", "NeighbourDead", None),
+        case("62m", "NeighbourDead", a_dead_one),
+        case("2m", "NeighboursCutOff", common | {"severity": "critical"}),
+    ]
+    tests = [{"interval": "1m", "input_series": [dead, cut], "alert_rule_test": cases}]
+    document = {"rule_files": [str(tmp_path / "rules" / "nodegate.yml")], "tests": tests}
+    (tmp_path / "test.yml").write_text(yaml.safe_dump(document))
+    run("promtool", "test", "rules", str(tmp_path / "test.yml"))
+
+
+def test_the_rules_for_a_nodes_sockets_come_with_those_of_the_machine() -> None:
+    text = rendered(host=True)["rules/nodegate.yml"].text
+    assert all(rule.alert in text for rule in SOCKET_RULES)
+    named = set(re.findall(r"nodegate_host_\w+", " ".join(rule.expr for rule in SOCKET_RULES)))
+    assert named <= set(SOCKET_METRICS)
+
+
 @promtool
 def test_prometheus_takes_the_whole_configuration_and_the_rules(tmp_path: Path) -> None:
-    written(tmp_path, rendered(host=True, alertmanagers=["127.0.0.1:9093"]))
+    written(tmp_path, rendered(host=True, alertmanagers=["127.0.0.1:9093"], neighbours=["n:9312"]))
     said = run("promtool", "check", "config", str(tmp_path / "prometheus.yml"))
-    assert f"{len(RULES) + 10} rules found" in said
+    assert f"{len(RULES) + len(HOST_RULES) + len(NEIGHBOUR_RULES)} rules found" in said
     run("promtool", "check", "rules", str(tmp_path / "rules" / "nodegate.yml"))
 
 

@@ -1,0 +1,1 @@
+"""The connections of a node's API as the kernel has them, and the descriptors of its process."""
