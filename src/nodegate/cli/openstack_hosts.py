@@ -118,11 +118,12 @@ class Outcome:
 
 def once(job: Job) -> Outcome:
     """Bring the file up to date, or only say what would change. Raises NodegateError; the file is as before then."""
+    from nodegate import systemfile
     from nodegate.openstack import writefile
     from nodegate.openstack.hostsfile import updated, without_collisions
 
     wanted = job.entries()
-    before = writefile.read(job.file)
+    before = systemfile.read(job.file)
     found = without_collisions(before, wanted, job.tag)
     after = updated(before, found.entries, job.tag)
     left_out = Conflict.exit_code if found.problems else 0

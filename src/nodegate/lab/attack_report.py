@@ -80,6 +80,10 @@ class Sent:
         return sum(count for status, count in self.by_status.items() if status >= 400)
 
 
+REFUSED_SHARE = 0.9
+"""Share of an attack's requests that have to be refused for it to count as limited."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttackReport:
     """One attack: what was sent, and how honest clients fared beside it.
@@ -113,6 +117,20 @@ class AttackReport:
         """Nothing got through and nobody was harmed, as far as can be told."""
         return not self.got_through and not self.harmed and not self.already
 
+    @property
+    def limited(self) -> bool:
+        """Honest clients waited, but only those that a few such calls keep waiting, and the others were refused."""
+        sent = self.sent
+        turned_away = sum(count for status, count in sent.by_status.items() if 400 <= status < 500)
+        few = turned_away >= REFUSED_SHARE * (sent.refused + sent.answered + sent.unheard)
+        waited = frozenset(self.harmed)
+        return bool(waited) and waited <= self.attack.strains and few and not self.already
+
+    @property
+    def borne(self) -> bool:
+        """Harmless, or limited to what this attack does at best."""
+        return self.harmless or self.limited
+
     def document(self) -> dict[str, Any]:
         """For JSON."""
         sent = self.sent
@@ -134,6 +152,7 @@ class AttackReport:
             "already_harmed": sorted(self.already),
             "harmed": list(self.harmed),
             "harmless": self.harmless,
+            "limited": self.limited,
         }
 
 
@@ -150,6 +169,11 @@ class Campaign:
         """Whether every attack was."""
         return all(report.harmless for report in self.reports)
 
+    @property
+    def borne(self) -> bool:
+        """Whether every attack was harmless or limited."""
+        return all(report.borne for report in self.reports)
+
     def document(self) -> dict[str, Any]:
         """For JSON."""
         return {
@@ -157,6 +181,7 @@ class Campaign:
             "quiet": {name: seen.document() for name, seen in self.quiet.items()},
             "attacks": [report.document() for report in self.reports],
             "harmless": self.harmless,
+            "borne": self.borne,
         }
 
 

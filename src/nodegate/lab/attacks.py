@@ -41,7 +41,8 @@ class Attack:
 
     `forbidden`: a node must never work on it, so that a good answer, or none within the attacker's patience,
     means that it got through. The others are harmless when they come in measure: only what honest clients
-    notice counts. `crowd` multiplies the connections.
+    notice counts. `crowd` multiplies the connections. `strains` are the groups of honest clients that even a few
+    of these calls keep waiting on nodes with the weakness: that counts as limited when most were refused.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Attack:
     forbidden: bool = True
     rate: float = 100.0
     crowd: int = 1
+    strains: frozenset[str] = frozenset()
 
 
 _ARGUMENTS: Final = '"depth":3,"reference":"REFERENCE"'
@@ -193,6 +195,7 @@ ATTACKS: Final[tuple[Attack, ...]] = (
         words="the same from an old reference that no list knows",
         scripts=bodies(stall),
         forbidden=False,
+        strains=frozenset({"lookups"}),
     ),
 )
 """All attacks; what stalls a bare node for long comes last, so that the others can still be judged."""

@@ -7,6 +7,7 @@ browser could send from a foreign page are refused (a Host that is not the loopb
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final
 
 from aiohttp import web
@@ -17,6 +18,7 @@ from nodegate.lab.lab import KINDS, LOOPBACK, Lab
 
 DEFAULT_PORT: Final = 14279
 """Just below the ports that IRI nodes and gateways commonly use."""
+_NODE_NAME: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,62})?")
 _MAX_BODY: Final = 64 * 1024
 _LAB: Final = web.AppKey("lab", Lab)
 
@@ -108,10 +110,13 @@ async def _node(request: web.Request) -> web.Response:
 async def _add(request: web.Request) -> web.Response:
     data = await _document(request)
     kind = data.get("kind", "iri") if isinstance(data, dict) else None
-    if kind not in KINDS or set(data) - {"kind"}:
-        message = f'send {{"kind": KIND}} with a kind of {", ".join(KINDS)}'
+    name = data.get("name", "") if isinstance(data, dict) else None
+    if kind not in KINDS or set(data) - {"kind", "name"} or not _NODE_NAME.fullmatch(str(name)):
+        message = (
+            f'send {{"kind": KIND}} with a kind of {", ".join(KINDS)}, and a "name" if it is to have one'
+        )
         raise BadDocument([Fault(file="request", line=None, key="kind", message=message)])
-    node = await request.app[_LAB].add(kind)
+    node = await request.app[_LAB].add(kind, name=str(name))
     return web.json_response(node.document(), status=201)
 
 

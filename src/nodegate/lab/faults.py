@@ -28,6 +28,7 @@ class FaultName(StrEnum):
     WRONG_CHAIN = "wrong-chain"  # belongs to another network
     ERROR = "error"  # answers `status` to everything
     HALF = "half"  # closes the connection in the middle of the body
+    SILENT = "silent"  # its last `neighbours` neighbours stay connected and bring nothing any more
     STALL = "stall"  # the lock of the serialised commands is held; other commands are answered
 
 
@@ -42,6 +43,7 @@ WORDS: Final[Mapping[FaultName, str]] = {
     FaultName.WRONG_CHAIN: "belongs to another network",
     FaultName.ERROR: "answers every request with a server error",
     FaultName.HALF: "closes the connection in the middle of the answer",
+    FaultName.SILENT: "some of its neighbours bring nothing any more (IRI)",
     FaultName.STALL: "serialised commands wait for a lock that is held",
 }
 TAKES: Final[Mapping[FaultName, frozenset[str]]] = {
@@ -50,6 +52,7 @@ TAKES: Final[Mapping[FaultName, frozenset[str]]] = {
     FaultName.LIE: frozenset({"milestones"}),
     FaultName.ERROR: frozenset({"status"}),
     FaultName.GARBAGE: frozenset({"layer"}),
+    FaultName.SILENT: frozenset({"neighbours"}),
 }
 """Which parameters each fault has; the others have none."""
 
@@ -72,6 +75,7 @@ class Fault:
     milestones: int = _BEHIND
     status: int = 503
     layer: Layer = "body"
+    neighbours: int = 1
 
     def document(self) -> dict[str, Any]:
         """The document that `fault_of` reads back."""
@@ -88,6 +92,7 @@ class _FaultDocument(BaseModel):
     milestones: int | None = Field(default=None, ge=1, le=1_000_000_000)
     status: int = Field(default=503, ge=500, le=599)
     layer: Layer = "body"
+    neighbours: int = Field(default=1, ge=1, le=1000)
 
 
 def fault_of(data: object, *, file: str = "fault") -> Fault:
@@ -117,6 +122,7 @@ def fault_of(data: object, *, file: str = "fault") -> Fault:
         milestones=document.milestones if document.milestones is not None else usual,
         status=document.status,
         layer=document.layer,
+        neighbours=document.neighbours,
     )
 
 

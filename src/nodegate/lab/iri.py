@@ -148,13 +148,18 @@ class IriNode:
         self.profile = profile
         self.tangle = tangle
         self.neighbors = list(profile.neighbors)
+        self.joined: dict[str, int] = {}
+        """The newest milestone when a neighbour was added; those of the profile were always there."""
         self.started = tangle.latest(Instant(float("inf"))).index
         self._commands = commands
         self._fault: Fault | None = None
         self._since = Instant(0.0)
+        self._silent: frozenset[str] = frozenset()
 
     def suffer(self, fault: Fault | None, now: Instant) -> None:
         self._fault, self._since = fault, now
+        silent = fault is not None and fault.name is FaultName.SILENT
+        self._silent = frozenset(self.neighbors[-fault.neighbours :] if fault and silent else ())
 
     def headers(self) -> Mapping[str, str]:
         return _HEADERS
@@ -183,6 +188,11 @@ class IriNode:
         if fault is not None and fault.name is FaultName.LAG:
             solid = self.tangle.milestone(max(0, latest.index - fault.milestones))
         return View(latest=latest, solid=solid)
+
+    def heard(self, uri: str, now: Instant) -> int:
+        """The newest milestone that a neighbour has brought, counted from when it was added."""
+        newest = self.tangle.latest(min(now, self._since) if uri in self._silent else now).index
+        return max(0, newest - self.joined.get(uri, 0))
 
     def admit(self, request: Request, now: Instant) -> tuple[str, Reply | Work]:
         if request.method == "OPTIONS":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
+from zlib import crc32
 
 from nodegate.lab import iri, iri_params, iri_writing
 from nodegate.lab.answers import Rejected, Reply, Work
@@ -88,16 +89,18 @@ def _get_neighbors(node: IriNode, params: Params) -> Work:
 
 def _neighbor(node: IriNode, uri: str, now: Instant) -> dict[str, Any]:
     scheme, _, address = uri.partition("://")
-    seen = node.tangle.latest(now).index
+    seen = node.heard(uri, now)
+    share = 2 + crc32(uri.encode()) % 7  # no two neighbours bring the same
+    sent = (node.tangle.latest(now).index - node.joined.get(uri, 0)) * 6
     return {
         "address": address,
         "domain": address.rpartition(":")[0],
-        "numberOfAllTransactions": seen * 7,
+        "numberOfAllTransactions": seen * share * 3,
         "numberOfRandomTransactionRequests": seen // 3,
-        "numberOfNewTransactions": seen,
+        "numberOfNewTransactions": seen * share,
         "numberOfInvalidTransactions": 0,
         "numberOfStaleTransactions": seen // 100,
-        "numberOfSentTransactions": seen * 6,
+        "numberOfSentTransactions": sent,
         "numberOfDroppedSentPackets": 0,
         "connectionType": scheme,
         "connected": True,
@@ -112,6 +115,7 @@ def _add_neighbors(node: IriNode, params: Params) -> Work:
         for uri in uris:
             if _is_uri(uri) and uri not in node.neighbors and len(node.neighbors) < iri.MAX_NEIGHBORS:
                 node.neighbors.append(uri)
+                node.joined[uri] = node.tangle.latest(now).index
                 added += 1
         return ok(addedNeighbors=added)
 

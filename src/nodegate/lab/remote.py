@@ -48,9 +48,9 @@ class RemoteLab:
         """Take a node's fault away. Raises NotFound."""
         return await self._call("DELETE", f"/nodes/{name}/fault")
 
-    async def add(self, kind: str = "iri") -> LabNode:
-        """Start one more node."""
-        node = await self._call("POST", "/nodes", {"kind": kind})
+    async def add(self, kind: str = "iri", *, name: str = "") -> LabNode:
+        """Start one more node; without a `name` the lab chooses one. Raises Conflict when it is taken."""
+        node = await self._call("POST", "/nodes", {"kind": kind, **({"name": name} if name else {})})
         return LabNode(id=node["id"], url=node["url"], kind=node["kind"])
 
     async def remove(self, name: str) -> None:

@@ -23,7 +23,7 @@ node answers nothing at all, which is what the public nodes looked like in 2018.
 _GARBAGE: Final = bytes((place * 73 + 17) % 256 for place in range(256))
 # Faults that change what a node says and not how it answers: these requests stay on the fast path.
 _SPOKEN: Final = frozenset(
-    {FaultName.LAG, FaultName.FROZEN, FaultName.LIE, FaultName.WRONG_CHAIN, FaultName.STALL}
+    {FaultName.LAG, FaultName.FROZEN, FaultName.LIE, FaultName.WRONG_CHAIN, FaultName.SILENT, FaultName.STALL}
 )
 
 

@@ -82,6 +82,25 @@ def test_a_limited_attack_may_be_answered() -> None:
     assert report(attack=LIMITED, sent=Sent(sent=10, by_status={200: 2, 429: 8})).harmless
 
 
+@pytest.mark.parametrize(
+    ("sent", "group", "limited"),
+    [
+        (Sent(sent=100, by_status={429: 95, 504: 5}), "lookups", True),
+        (Sent(sent=100, by_status={429: 95, 504: 5}), "reads", False),
+        (Sent(sent=100, by_status={429: 80, 504: 20}), "lookups", False),
+        (Sent(sent=100, by_status={504: 90}, unheard=10), "lookups", False),
+        (Sent(sent=100, unheard=100), "lookups", False),
+    ],
+)
+def test_only_an_attack_that_was_turned_away_and_made_lookups_wait_is_limited(
+    sent: Sent, group: str, limited: bool
+) -> None:
+    stall = next(attack for attack in ATTACKS if attack.strains)
+    made = report(attack=stall, sent=sent, quiet={group: QUIET}, during={group: seen(p99=Seconds(3.0))})
+    assert (made.harmless, made.limited, made.borne) == (False, limited, limited)
+    assert not report(sent=sent, quiet={group: QUIET}, during={group: seen(p99=Seconds(3.0))}).limited
+
+
 def test_harm_that_an_earlier_attack_did_is_not_this_ones_but_leaves_it_unproven() -> None:
     late = report(during={"reads": seen(p99=None)}, already=frozenset({"reads"}))
     assert late.harmed == ()

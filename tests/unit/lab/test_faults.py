@@ -63,4 +63,4 @@ def test_anything_else_is_a_bad_document(document: object) -> None:
 
 
 def test_only_known_parameters_are_taken() -> None:
-    assert set().union(*TAKES.values()) == {"seconds", "milestones", "status", "layer"}
+    assert set().union(*TAKES.values()) == {"seconds", "milestones", "status", "layer", "neighbours"}

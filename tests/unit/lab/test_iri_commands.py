@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nodegate.lab.faults import fault
-from nodegate.lab.iri import POW_COMMANDS, RELEASES
+from nodegate.lab.iri import POW_COMMANDS, RELEASES, IriNode, IriProfile
 from nodegate.lab.iri_commands import COMMANDS
 from nodegate.lab.tangle import FIRST_INDEX, Tangle
 from nodegate.lab.transaction import SUPPLY, TRANSACTION_TRYTES, parsed, replaced
@@ -100,6 +100,25 @@ def test_neighbours_are_added_removed_and_listed(asked: Ask) -> None:
     assert ask(command="getNodeInfo")[1]["neighbors"] == 0
     many = [f"udp://192.0.2.{place}:14600" for place in range(9)]
     assert ask(command="addNeighbors", uris=many) == (200, {"addedNeighbors": 5})
+
+
+def test_a_silent_neighbour_brings_nothing_more_and_a_new_one_starts_at_zero(
+    tangle: Tangle,
+) -> None:
+    node = IriNode(IriProfile(id="n", neighbors=("tcp://a:1", "tcp://b:1")), tangle, COMMANDS)
+    then = Instant(NOW + 20.0)
+    for _ in range(10):
+        tangle.issue(then)
+    node.suffer(fault("silent"), NOW)
+    node.neighbors.append("tcp://c:1")
+    node.joined["tcp://c:1"] = tangle.latest(NOW).index
+    moved = {uri: node.heard(uri, then) - node.heard(uri, NOW) for uri in node.neighbors}
+    assert moved["tcp://a:1"] > 0
+    assert moved["tcp://b:1"] == 0
+    assert node.heard("tcp://c:1", NOW) == 0
+    assert moved["tcp://c:1"] > 0
+    node.suffer(None, then)
+    assert node.heard("tcp://b:1", then) == node.heard("tcp://a:1", then)
 
 
 def test_only_the_old_release_has_a_rate_limit_and_tips(asked: Ask, tangle: Tangle) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from nodegate import systemfile
 from nodegate.errors import Conflict, NotFound, Refused
 from nodegate.openstack import writefile
 
@@ -23,7 +24,7 @@ def hosts(tmp_path: Path) -> Path:
 
 
 def replace(path: Path, text: str) -> Path:
-    return writefile.replace(path, text, expected=writefile.digest(writefile.read(path)))
+    return writefile.replace(path, text, expected=writefile.digest(systemfile.read(path)))
 
 
 def test_a_file_is_replaced_with_its_mode_and_a_backup(hosts: Path) -> None:
@@ -43,7 +44,7 @@ def test_the_owner_stays(hosts: Path) -> None:
 
 def test_bytes_that_are_not_utf_8_survive(hosts: Path) -> None:
     hosts.write_bytes(b"127.0.0.1 localhost # caf\xe9\n")
-    replace(hosts, writefile.read(hosts) + "192.0.2.1 x\n")
+    replace(hosts, systemfile.read(hosts) + "192.0.2.1 x\n")
     assert hosts.read_bytes() == b"127.0.0.1 localhost # caf\xe9\n192.0.2.1 x\n"
 
 
@@ -56,7 +57,7 @@ def test_a_link_is_followed_and_stays_a_link(hosts: Path, tmp_path: Path) -> Non
 
 
 def test_a_file_that_changed_meanwhile_is_left_alone(hosts: Path) -> None:
-    expected = writefile.digest(writefile.read(hosts))
+    expected = writefile.digest(systemfile.read(hosts))
     hosts.write_text("somebody else's\n")
     with pytest.raises(Conflict, match="somebody else"):
         writefile.replace(hosts, "new\n", expected=expected)
@@ -65,7 +66,7 @@ def test_a_file_that_changed_meanwhile_is_left_alone(hosts: Path) -> None:
 
 def test_a_missing_file_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no such file"):
-        writefile.read(tmp_path / "nothing")
+        systemfile.read(tmp_path / "nothing")
 
 
 @root_only
