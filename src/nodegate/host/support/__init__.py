@@ -1,0 +1,1 @@
+"""`nodegate support`: what a bug report needs, with secrets removed."""
