@@ -96,6 +96,11 @@ class Daemon:
         return self._process.pid
 
     @property
+    def admin_url(self) -> str:
+        """Where its admin API and its dashboard are."""
+        return f"http://{self._admin}"
+
+    @property
     def runtime(self) -> RuntimeSocket:
         """The runtime socket of its HAProxy."""
         return RuntimeSocket(self.state / "haproxy" / "haproxy.sock")

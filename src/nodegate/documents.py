@@ -189,11 +189,18 @@ def _names_at(model: type[BaseModel], key: KeyPath) -> list[str]:
     for part in key:
         if isinstance(here, type) and issubclass(here, BaseModel):
             field = here.model_fields.get(str(part))
-            here = field.annotation if field is not None else None
+            here = _certain(field.annotation) if field is not None else None
         else:  # an element of a list or of a mapping: its type is the last argument
             arguments = [argument for argument in get_args(here) if argument is not Ellipsis]
             here = arguments[-1] if arguments else None
     return list(here.model_fields) if isinstance(here, type) and issubclass(here, BaseModel) else []
+
+
+def _certain(annotation: object) -> object:
+    """`Model` for `Model | None`: a table that may be left out is one when it is there."""
+    arguments = [argument for argument in get_args(annotation) if argument is not type(None)]
+    optional = len(arguments) == 1 and type(None) in get_args(annotation)
+    return arguments[0] if optional else annotation
 
 
 def _alike(name: str, known: list[str]) -> str:

@@ -47,11 +47,7 @@ class Tenant:
     def purge(
         self, *arguments: str, state: Path, rc: dict[str, str] | None = None, said: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "nodegate", "openstack", "purge", *arguments]
-        environment = clean_environment() | (self.rc if rc is None else rc) | {"XDG_STATE_HOME": str(state)}
-        return subprocess.run(
-            command, input=said, capture_output=True, text=True, check=False, env=environment, timeout=600
-        )
+        return purge(*arguments, state=state, rc=self.rc if rc is None else rc, said=said)
 
     def left(self) -> Counter[str]:
         """What the project still has, counted by Neutron itself."""
@@ -74,6 +70,16 @@ class Tenant:
             groups = network.security_groups(project_id=self.project.id)
             found["groups"] = sum(each.name != "default" for each in groups)
         return +found
+
+
+def purge(
+    *arguments: str, state: Path, rc: dict[str, str], said: str = ""
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "nodegate", "openstack", "purge", *arguments]
+    environment = clean_environment() | rc | {"XDG_STATE_HOME": str(state)}
+    return subprocess.run(
+        command, input=said, capture_output=True, text=True, check=False, env=environment, timeout=600
+    )
 
 
 def clean_environment() -> dict[str, str]:
@@ -214,14 +220,15 @@ def test_a_cloud_that_stops_half_way_is_said_and_a_second_run_completes(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("user", "arguments", "code", "said"),
     [
-        (("--project", "nobody"), 6, "no project 'nobody'"),
-        (("--older-than", "soon"), 3, "'soon' is no span of time"),
+        ("admin", ("--project", "nobody"), 6, "no project 'nobody'"),
+        ("demo", ("--project", "other"), 5, "these credentials may not do that"),
+        ("demo", ("--older-than", "soon"), 3, "'soon' is no span of time"),
     ],
 )
 def test_a_wrong_question_is_answered_clearly(
-    cloud: Facts, tmp_path: Path, arguments: tuple[str, ...], code: int, said: str
+    cloud: Facts, tmp_path: Path, user: str, arguments: tuple[str, ...], code: int, said: str
 ) -> None:
-    done = Tenant(cloud).purge(*arguments, "--yes", state=tmp_path)
+    done = purge(*arguments, "--yes", state=tmp_path, rc=cloud["rc"][user])
     assert (done.returncode, said in done.stderr) == (code, True), done.stderr

@@ -617,3 +617,37 @@ def test_an_haproxy_must_be_a_program(tmp_path: Path, write: Write) -> None:
     ]
     os.chmod(binary, 0o755)
     assert load_settings(path, {}).gateway.haproxy == binary
+
+
+def test_a_portal_needs_a_url_a_mail_server_and_pools_whose_kind_strangers_do_not_choose(tmp_path: Path) -> None:
+    path = tmp_path / "n.toml"
+    path.write_text('[portal]\nlisten = "127.0.0.1:9790"\n')
+    with pytest.raises(BadDocument) as refused:
+        load_settings(path, {})
+    assert {fault.key for fault in refused.value.faults} == {"portal.public_url", "portal.listen", "portal.pools[0]"}
+    path.write_text('[portal]\npath = "/join"\n')
+    with pytest.raises(BadDocument, match=r"portal\.listen"):
+        load_settings(path, {})
+    path.write_text(
+        '[portal]\nlisten = "127.0.0.1:9790"\npublic_url = "https://x.example"\nnetworks = ["10.0.0.1/8"]\n'
+    )
+    with pytest.raises(BadDocument, match="host bits"):
+        load_settings(path, {})
+
+
+def test_portal_and_mail_can_be_set_by_variables(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("secret\n")
+    found = load_settings(
+        None,
+        {
+            "NODEGATE_PORTAL__LISTEN": "127.0.0.1:9790",
+            "NODEGATE_PORTAL__PUBLIC_URL": "https://x.example",
+            "NODEGATE_PORTAL__NETWORKS": "10.0.0.0/8, fd00::/8",
+            "NODEGATE_MAIL__SERVER": "mail.example:587",
+            "NODEGATE_MAIL__PASSWORD_FILE": str(tmp_path / "password"),
+            "NODEGATE_POOLS__MAIN__KIND": "iri",
+        },
+    )
+    assert found.portal.listen == "127.0.0.1:9790"
+    assert found.portal.networks == ("10.0.0.0/8", "fd00::/8")
+    assert found.mail.password_file == tmp_path / "password"

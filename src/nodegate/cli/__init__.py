@@ -34,20 +34,44 @@ class Lazy:
 
 COMMANDS = {
     "up": Lazy("nodegate.cli.up", "up", "Run the gateway in the foreground."),
+    "haproxy": Lazy("nodegate.cli.haproxy", "haproxy", "Run the gateway's HAProxy as a service of its own."),
+    "render": Lazy(
+        "nodegate.cli.render", "render", "Write files for keepalived, Consul, systemd and others."
+    ),
     "down": Lazy("nodegate.cli.up", "down", "Stop a gateway and its HAProxy."),
     "status": Lazy("nodegate.cli.status", "status", "Show how the gateway and its pools are."),
+    "top": Lazy("nodegate.cli.top.command", "top", "Watch nodes, methods, clients and events, live."),
+    "gateways": Lazy("nodegate.cli.gateways", "gateways", "Show the gateways of the cluster."),
     "nodes": Lazy("nodegate.cli.nodes", "nodes", "List, add, drain and remove nodes."),
     "plan": Lazy("nodegate.cli.plan", "plan", "Show what the next pass would change, and what is withheld."),
     "policy": Lazy("nodegate.cli.policy", "policy", "Say what clients may ask, and try it out."),
     "clients": Lazy("nodegate.cli.clients", "clients", "Show who asks how much; ban and unban."),
+    "registrations": Lazy(
+        "nodegate.cli.registrations", "registrations", "See who registers nodes; approve, reject, ban."
+    ),
     "why": Lazy("nodegate.cli.why", "why", "Explain how one request was answered."),
+    "events": Lazy("nodegate.cli.events", "events", "Show what happened, and what happens."),
+    "alerts": Lazy("nodegate.cli.alerts", "alerts", "List, try and silence alerts."),
     "check": Lazy("nodegate.cli.check", "check", "Check one node, as a Nagios or Consul check does."),
     "config": Lazy("nodegate.cli.config", "config", "Work with nodegate.toml."),
+    "password": Lazy("nodegate.cli.password", "password", "Say who may log in to the dashboard."),
     "token": Lazy("nodegate.cli.status", "token", "Print the admin token of a local gateway."),
+    "neighbours": Lazy(
+        "nodegate.cli.neighbours", "neighbours", "A node's neighbours: list, add, remove, watch."
+    ),
     "openstack": Lazy(
-        "nodegate.cli.openstack", "openstack", "Hosts file, clean sweep and MAC addresses of OpenStack clouds."
+        "nodegate.cli.openstack",
+        "openstack",
+        "Hosts file, clean sweep and MAC addresses of OpenStack clouds.",
     ),
     "scale": Lazy("nodegate.cli.scale", "scale", "Show pools that are kept at their size."),
+    "provision": Lazy(
+        "nodegate.cli.provision", "provision", "Make bare Debian hosts into hardened node hosts."
+    ),
+    "doctor": Lazy("nodegate.cli.doctor", "doctor", "Audit this host, or others over SSH."),
+    "capture": Lazy("nodegate.cli.capture", "capture", "See what hits a node, and what gets no answer."),
+    "sockets": Lazy("nodegate.cli.sockets", "sockets", "Gauge a node's connections and descriptors."),
+    "support": Lazy("nodegate.cli.support", "support", "Write a bundle for a bug report, without secrets."),
     "lab": Lazy("nodegate.cli.lab", "lab", "Simulated nodes, with faults on demand."),
     "demo": Lazy("nodegate.cli.demo", "demo", "See it work: five nodes, a gateway, and a story."),
     "version": Lazy("nodegate.cli.version", "version", "Print the versions of nodegate and of its HAProxy."),

@@ -30,7 +30,11 @@ def attack(
     list_: Annotated[bool, typer.Option("--list", help="List the attacks and do nothing.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Attack a lab, and measure honest clients meanwhile. Exit code 1 when an attack got through or did harm."""
+    """Attack a lab, and measure honest clients meanwhile. Exit code 1 when an attack got through or did harm.
+
+    What wallets send too cannot be refused: `stall-unlisted` counts as limited when nine of ten calls were turned
+    away and nothing but lookups waited.
+    """
     if list_:
         _catalogue(json_=json_)
         return
@@ -50,7 +54,7 @@ def attack(
         print(json.dumps(campaign.document()))
     else:
         _conclude(campaign)
-    if not campaign.harmless:
+    if not campaign.borne:
         raise typer.Exit(1)
 
 
@@ -92,8 +96,10 @@ def _conclude(campaign: Campaign) -> None:
     console.print(table)
     for report in campaign.reports:
         console.print(f"{report.attack.name}: {outcome(report)}", highlight=False)
-    harm = sum(1 for report in campaign.reports if not report.harmless)
+    harm = sum(1 for report in campaign.reports if not report.borne)
+    limited = [report.attack.name for report in campaign.reports if report.limited]
     said = "no attack did harm" if not harm else f"{harm} of {len(campaign.reports)} attacks did harm"
+    said += f"; limited: {', '.join(limited)}" if limited else ""
     console.print(f"{campaign.url}: {said}", highlight=False)
 
 
@@ -113,6 +119,8 @@ def outcome(report: AttackReport) -> str:
     parts = []
     if report.got_through:
         parts.append("a node worked on what no node should get")
+    if report.limited:
+        return f"limited: {', '.join(report.harmed)} waited on the nodes that it reached, others did not"
     if report.harmed:
         parts.append(f"honest clients were harmed ({', '.join(report.harmed)})")
     if report.already:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 from pydantic import BaseModel, ValidationError
@@ -23,6 +23,8 @@ from nodegate.errors import (
     Unsafe,
 )
 from nodegate.views import NodeDetail, NodesDocument, PlanDocument, StatusDocument
+from nodegate.views.cluster import GatewaysDocument
+from nodegate.views.events import AlertsDocument, EventsDocument, SilenceRow, TestsDocument
 from nodegate.views.policy import (
     BanRow,
     BansLifted,
@@ -31,6 +33,14 @@ from nodegate.views.policy import (
     PolicyApplied,
     PolicyDetail,
 )
+from nodegate.views.registrations import (
+    RegistrationBanRow,
+    RegistrationBansDocument,
+    RegistrationRow,
+    RegistrationsDocument,
+    RegistrationsEnded,
+)
+from nodegate.views.scaling import ScalingDocument
 from nodegate.views.why import Explanation
 
 M = TypeVar("M", bound=BaseModel)
@@ -153,6 +163,87 @@ class AdminClient:
         """Why a request was answered as it was. Raises NotFound."""
         return self._get(Explanation, _below("requests", request_id))
 
+    def gateways(self) -> GatewaysDocument:
+        """The gateways of the cluster; none without one."""
+        return self._get(GatewaysDocument, "/api/v1/gateways")
+
+    def scaling(self) -> ScalingDocument:
+        """Pools that are kept at their size."""
+        return self._get(ScalingDocument, "/api/v1/scaling")
+
+    def registrations(self, state: str | None = None) -> RegistrationsDocument:
+        """Who wants to add which node."""
+        return self._get(RegistrationsDocument, "/api/v1/registrations", {"state": state} if state else {})
+
+    def approve(self, registration: str) -> RegistrationRow:
+        """Let a waiting node join. Raises NotFound, Conflict."""
+        response = self._send("POST", f"{_below('registrations', registration)}/approve", None, {})
+        return self._parsed(RegistrationRow, response)
+
+    def reject(self, registration: str, reason: str) -> RegistrationRow:
+        """Do not take a node. Raises NotFound, Conflict."""
+        path = f"{_below('registrations', registration)}/reject"
+        return self._parsed(RegistrationRow, self._send("POST", path, {"reason": reason}, {}))
+
+    def registration_bans(self) -> RegistrationBansDocument:
+        """Who may not register."""
+        return self._get(RegistrationBansDocument, "/api/v1/registrations/bans")
+
+    def ban_registrations(self, subject: str, reason: str) -> RegistrationsEnded:
+        """Ban an owner or an address."""
+        document = {"subject": subject, "reason": reason}
+        return self._parsed(
+            RegistrationsEnded, self._send("POST", "/api/v1/registrations/bans", document, {})
+        )
+
+    def unban_registrations(self, subject: str) -> RegistrationBanRow:
+        """Lift a ban. Raises NotFound."""
+        return self._parsed(
+            RegistrationBanRow, self._send("DELETE", _below("registrations/bans", subject), None, {})
+        )
+
+    def events(
+        self,
+        *,
+        after: int | None = None,
+        wait: float = 0.0,
+        since: float | None = None,
+        kind: tuple[str, ...] = (),
+        node: str | None = None,
+        limit: int = 100,
+    ) -> EventsDocument:
+        """What happened; `after` and `wait` as in the API."""
+        given = {"after": after, "since": since, "node": node, "limit": limit, "wait": wait or None}
+        query = [(name, str(value)) for name, value in given.items() if value is not None]
+        path = f"/api/v1/events?{urlencode([*query, *(('kind', one) for one in kind)])}"
+        return self._get(EventsDocument, path)
+
+    def alerts(self) -> AlertsDocument:
+        """Alerts, silences, channels and rules."""
+        return self._get(AlertsDocument, "/api/v1/alerts")
+
+    def test_alerts(self, channel: str | None) -> TestsDocument:
+        """A test alert by one channel, None: by all. Raises NotFound."""
+        response = self._send("POST", "/api/v1/alerts/test", {"channel": channel}, {})
+        return self._parsed(TestsDocument, response)
+
+    def silence(self, *, rule: str, subject: str, seconds: float, reason: str) -> SilenceRow:
+        """Keep alerts quiet for a while."""
+        document = {"rule": rule, "subject": subject, "seconds": seconds, "reason": reason}
+        return self._parsed(SilenceRow, self._send("POST", "/api/v1/alerts/silences", document, {}))
+
+    def unsilence(self, silence_id: int) -> None:
+        """End a silence. Raises NotFound."""
+        self._send("DELETE", f"/api/v1/alerts/silences/{silence_id}", None, {})
+
+    def metrics(self) -> str:
+        """nodegate's metrics in the text form of Prometheus."""
+        return self._send("GET", "/metrics", None, {}).text
+
+    def route_commands(self) -> str:
+        """The routes of services as route commands, one a line."""
+        return self._send("GET", "/api/routes", None, {"raw": ""}).text
+
     def _get(self, model: type[M], path: str, query: Mapping[str, str] | None = None) -> M:
         return self._parsed(model, self._send("GET", path, None, query or {}))
 
@@ -165,7 +256,7 @@ class AdminClient:
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
         try:
-            response = self._http.request(method, path, json=document, params=query, headers=headers)
+            response = self._http.request(method, path, json=document, params=query or None, headers=headers)
         except httpx.TimeoutException as error:
             raise Unavailable(f"nodegate at {self.url} did not answer within {self._timeout:g} s") from error
         except httpx.ConnectError as error:

@@ -46,11 +46,14 @@ def check(
 
 def _checked(file: Path) -> tuple[int, int]:
     """How many nodes and pools the file declares. Raises BadDocument with every fault."""
+    from nodegate.alerting.defaults import rules_of
     from nodegate.documents import load
     from nodegate.protocols import adapters
     from nodegate.registry.records import declared_nodes
     from nodegate.settings import load_settings
 
     settings = load_settings(file, os.environ)
-    nodes = declared_nodes(settings, adapters(), load(file))
+    document = load(file)
+    nodes = declared_nodes(settings, adapters(), document)
+    rules_of(settings.alerts, document)
     return len(nodes), len({*settings.pools, *(node.pool for node in nodes)})

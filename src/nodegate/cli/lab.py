@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nodegate.cli.attack import attack
+from nodegate.cli.labhornet import hornet
+from nodegate.cli.labprovider import provider
 from nodegate.errors import BadDocument, Fault, Unavailable
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 lab = typer.Typer(no_args_is_help=True, help="Simulated nodes, with faults on demand.")
 lab.command()(attack)
+lab.command()(hornet)
+lab.add_typer(provider, name="provider")
 
 DEFAULT_CONTROL = "http://127.0.0.1:14279"
 ControlUrl = Annotated[
@@ -57,7 +61,7 @@ def nodes(
     """Run simulated nodes on the loopback until Ctrl-C or SIGTERM."""
     import uvloop
 
-    from nodegate.lab.lab import KINDS, LabOptions
+    from nodegate.lab.lab import KINDS, Lab, LabOptions
     from nodegate.model import Seconds
 
     chosen = next((known for known in KINDS if known == kind), None)
@@ -76,8 +80,6 @@ def nodes(
     )
 
     async def run() -> None:
-        from nodegate.lab.lab import Lab
-
         _allow_many_files()
         async with Lab(options) as running:
             ended = _ended()

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from nodegate.model import Intent, Source, Status
 from nodegate.views import NodeDetail, NodeRow, PoolRow, span
+from nodegate.views.events import EventRow
 
 STYLES: Mapping[Status, str] = {
     Status.UP: "green",
@@ -23,6 +24,7 @@ STYLES: Mapping[Status, str] = {
     Status.DOWN: "bold red",
     Status.UNKNOWN: "dim",
 }
+SEVERITIES: Mapping[str, str] = {"info": "dim", "warning": "yellow", "critical": "bold red"}
 NONE = "-"
 RIGHT = ("HEIGHT", "LAG", "LATENCY", "REQUESTS", "SINCE")
 MANY = 1000
@@ -137,6 +139,15 @@ def pools_table(rows: tuple[PoolRow, ...]) -> Table:
             cell(step),
         )
     return table
+
+
+def event_line(row: EventRow) -> Text:
+    """One event on one line: when, how bad, what, about whom."""
+    line = Text(row.at[:19].replace("T", " "), style="dim")
+    line.append(f"  {row.severity:8}", style=SEVERITIES.get(row.severity, ""))
+    line.append(f"  {row.kind:18}  ")
+    line.append(clean(row.text).replace("\n", " "))
+    return line
 
 
 def facts_table(facts: Mapping[str, object]) -> Table:

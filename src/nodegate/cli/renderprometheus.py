@@ -33,6 +33,12 @@ def prometheus(
     host: Annotated[
         bool, typer.Option("--host", help="Rules for the machine too (node_exporter on port 9100).")
     ] = False,
+    neighbours: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST:PORT", help="Where `nodegate neighbours watch --serve` tells its metrics."
+        ),
+    ] = None,
     output: Output = None,
 ) -> None:
     """What Prometheus scrapes, and when it wakes somebody."""
@@ -41,6 +47,11 @@ def prometheus(
 
     targets = target or [load_settings(config, os.environ).gateway.admin]
     scrape = Scrape(
-        targets=targets, token_file=token_file, interval=interval, alertmanagers=alertmanager or (), host=host
+        targets=targets,
+        token_file=token_file,
+        interval=interval,
+        alertmanagers=alertmanager or (),
+        host=host,
+        neighbours=neighbours or (),
     )
     deliver(render_prometheus(scrape), output)

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
+from nodegate.alerting.defaults import rules_of
 from nodegate.documents import Document, faults_of, load
 from nodegate.errors import BadDocument, Fault
 from nodegate.protocols import adapters
@@ -30,7 +31,9 @@ def settings_for(
     """
     settings = load_settings(config, environ)
     # Asked again when the daemon starts, but only here are the lines of the file known.
-    declared_nodes(settings, adapters(), load(config) if config is not None else None)
+    document = load(config) if config is not None else None
+    declared_nodes(settings, adapters(), document)
+    rules_of(settings.alerts, document)
     data = settings.model_dump(exclude_unset=True)
     gateway = data.setdefault("gateway", {})
     if listen:

@@ -23,6 +23,8 @@ def status(*, as_json: AsJson = False, state: State = None, admin: Admin = None,
         "last pass": f"{span(document.pass_age_seconds)} ago, took {document.pass_ms:.1f} ms",
         "plan": f"{document.changes} changes, {document.withheld} withheld",
     }
+    if document.cluster is not None:
+        facts["gateways"] = document.cluster.text
     screen.print(output.facts_table(facts))
     if document.pools:
         screen.print()

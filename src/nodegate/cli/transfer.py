@@ -24,10 +24,30 @@ FormatName = Annotated[
     ),
 ]
 
+TokenFile = Annotated[
+    Path | None,
+    typer.Option("--token-file", metavar="FILE", help="Consul's token (default: $CONSUL_HTTP_TOKEN)."),
+]
+TlsCa = Annotated[
+    Path | None, typer.Option("--tls-ca", metavar="FILE", help="Authority of Consul's certificate.")
+]
+TagPrefix = Annotated[str, typer.Option("--tag-prefix", help="What routing tags begin with.")]
+
 
 def import_nodes(
     *,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="File to read; - for standard input.")],
+    file: Annotated[
+        str | None, typer.Argument(metavar="FILE", help="File to read; - for standard input.")
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="CONSUL", help="Read services of a Consul instead: consul://HOST:PORT."
+        ),
+    ] = None,
+    token_file: TokenFile = None,
+    tls_ca: TlsCa = None,
+    tag_prefix: TagPrefix = "urlprefix-",
     format_name: FormatName = None,
     update: Annotated[
         bool, typer.Option("--update", help="Change nodes that are known already; else they are left alone.")
@@ -40,13 +60,21 @@ def import_nodes(
     admin: Admin = None,
     token: Token = None,
 ) -> None:
-    """Add the nodes of a file. The whole file is checked first; what is known and the same stays as it is."""
+    """Add the nodes of a file, or of a Consul. The whole of it is checked first; what is known and the same stays
+    as it is. What cannot be taken over from a Consul is said."""
     from nodegate.cli import output
-    from nodegate.protocols import adapters
-    from nodegate.registry.records import parse_nodes
 
-    name = "standard input" if file == "-" else file
-    wanted = parse_nodes(_text(file), _format(format_name, file), name, adapters=adapters())
+    left: tuple[str, ...] = ()
+    if source is not None and file is None:
+        from nodegate.cli.consulmoves import read_consul
+
+        taken = read_consul(source, token_file, tls_ca, tag_prefix)
+        wanted, left = taken.nodes, taken.left
+    elif file is not None and source is None:
+        wanted = _of_file(file, format_name)
+    else:
+        message = "name a file or --from consul://HOST:PORT, one of them"
+        raise BadDocument([Fault(file="FILE", line=None, key="", message=message)])
     with client(state, admin, token) as daemon:
         known = {row.id: row for row in daemon.nodes().nodes}
         outcome = {"added": 0, "updated": 0, "unchanged": 0, "differs": 0}
@@ -59,8 +87,10 @@ def import_nodes(
             except NodegateError as error:
                 failed[node.id] = str(error)
     if as_json:
-        output.print_json({**outcome, "failed": failed})
+        output.print_json({**outcome, "failed": failed, **({"left": list(left)} if source else {})})
     else:
+        for sentence in left:
+            output.note(sentence)
         output.note(
             ", ".join(f"{count} {word}" for word, count in outcome.items() if count) or "no nodes in it"
         )
@@ -70,9 +100,24 @@ def import_nodes(
         raise Conflict("\n".join(f"{node_id}: {text}" for node_id, text in failed.items()))
 
 
+def _of_file(file: str, format_name: str | None) -> tuple[Node, ...]:
+    from nodegate.protocols import adapters
+    from nodegate.registry.records import parse_nodes
+
+    name = "standard input" if file == "-" else file
+    return tuple(parse_nodes(_text(file), _format(format_name, file), name, adapters=adapters()))
+
+
 def export_nodes(
     *,
     format_name: FormatName = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--to", metavar="FORM", help="consul-json: service definitions for `consul services register`."
+        ),
+    ] = None,
+    tag_prefix: TagPrefix = "urlprefix-",
     to: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="File to write.")] = None,
     pool: Annotated[str | None, typer.Option("--pool", "-p", help="Only this pool.")] = None,
     state: State = None,
@@ -80,11 +125,21 @@ def export_nodes(
     token: Token = None,
 ) -> None:
     """Write all nodes in a form that `import` reads back. The default is JSON on standard output."""
+    from nodegate.cli import consulmoves, output
     from nodegate.registry.records import format_nodes
 
+    if form not in {None, consulmoves.FORM}:
+        message = f"{form!r} is not {consulmoves.FORM}"
+        raise BadDocument([Fault(file="--to", line=None, key="", message=message)])
     with client(state, admin, token) as daemon:
-        rows = daemon.nodes(pool=pool).nodes
-    text = format_nodes([node_of(row) for row in rows], _format(format_name, str(to) if to else "x.json"))
+        if form is not None:
+            text, lost = consulmoves.written_for_consul(daemon, pool, tag_prefix)
+            for sentence in lost:
+                output.note(sentence)
+        else:
+            rows = daemon.nodes(pool=pool).nodes
+            written_as = _format(format_name, str(to) if to else "x.json")
+            text = format_nodes([node_of(row) for row in rows], written_as)
     if to is None:
         sys.stdout.write(text)
         return

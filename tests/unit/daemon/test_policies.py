@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from nodegate.daemon.policies import Policies, enforce, lanes_of, trivial_entries
+from nodegate.daemon.policies import Policies, enforce, lanes_of
 from nodegate.documents import parse
 from nodegate.errors import BadDocument, Conflict, NotFound, Refused
 from nodegate.haproxy import guarding
 from nodegate.haproxy.guarding import Guarded
 from nodegate.policy.document import load_policy
-from nodegate.policy.guard import GuardRequest, guard
 from nodegate.policy.reasons import RULES
 from nodegate.policy.values import Policy
 from nodegate.settings import Settings
@@ -115,31 +114,6 @@ async def test_errors_stop_an_apply_and_a_named_file_is_not_ours(tmp_path: Path)
         await free.apply(parse('kind = "evm"\n', file="x"))
 
 
-@pytest.mark.parametrize("toml", ["", "[methods.getNodeInfo]\ncost = 7\n", "[body]\nmax_bytes = 64\n"])
-def test_what_is_looked_up_is_what_the_guard_would_say(toml: str) -> None:
-    policy = changed(toml)
-    entries = trivial_entries(policy)
-    assert entries
-    for key, line in entries.items():
-        _, method, target, given, version, _, _, length, body = key.split("|", 8)
-        headers = [("x-iota-api-version", version.encode())] if given == "1" else []
-        request = GuardRequest(method=method, target=target.encode(), headers=headers, body=body.encode())
-        assert guard(policy, request).line() == line
-        assert len(body) == int(length) <= policy.body.max_bytes
-
-
-@pytest.mark.parametrize(
-    "toml", ['[head]\nuser_agents_denied = ["*bot*"]\n', "[head.headers.x-extra]\nrequired = true\n"]
-)
-def test_rules_that_the_lookup_cannot_see_switch_it_off(toml: str) -> None:
-    assert trivial_entries(changed(toml)) == {}
-
-
-def test_a_denied_method_is_never_looked_up() -> None:
-    entries = trivial_entries(changed("[methods.getNodeInfo]\ndeny = true\n"))
-    assert not any("getNodeInfo" in key for key in entries)
-
-
 def test_every_status_of_a_rule_has_an_answer() -> None:
     statuses = {status for status, _ in RULES.values()} | {
         status for status, _, _ in guarding.GATEWAY_RULES.values()
@@ -151,9 +125,17 @@ def test_every_status_of_a_rule_has_an_answer() -> None:
 
 
 def test_no_limit_is_a_number_that_nobody_reaches() -> None:
-    limits = enforce(changed("[budget]\nban_after = 0\n")).maps[guarding.LIMITS]
-    assert limits["iri/ban/after"] == str(guarding.UNLIMITED)
-    assert limits["iri/key/required"] == "0"
+    maps = enforce(changed("[budget]\nban_after = 0\nper_10s = 70\n[client]\nmax_concurrent = 7\n")).maps
+    assert maps[guarding.LIMITS]["iri/ban/after"] == str(guarding.UNLIMITED)
+    assert maps[guarding.ACCOUNTS]["iri"] == "7|70|18000|0"
+
+
+def test_a_key_has_limits_of_its_own_and_the_others_of_its_policy() -> None:
+    key = f'[keys.reader]\nhash = "{"ab" * 32}"\nper_10s = 9000\n[client]\nkey_required = true\n'
+    accounts = enforce(changed(key)).maps[guarding.ACCOUNTS]
+    open_to_all, of_key = (accounts[name].split("|") for name in ("iri", "iri/key/reader"))
+    assert of_key[1] == "9000"
+    assert (of_key[0], of_key[2], of_key[3]) == (open_to_all[0], open_to_all[2], "1")
 
 
 def test_listed_networks_close_all_others() -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from nodegate.dataplane.changes import order, outcome, sentence
+from nodegate.dataplane.changes import numbered, order, outcome, sentence
 from nodegate.model import Change, ChangeKind, Server, ServerState
 
 SERVER = Server(backend="pool_main", name="n", address="192.0.2.1", port=1, weight=1, state=ServerState.READY)
@@ -57,3 +59,16 @@ def test_sentences_name_what_was_to_be_done() -> None:
     map_change = Change(kind=ChangeKind.SET_MAP, why="test", map_name="routes", entries={})
     assert sentence(map_change, "no") == "set map routes: no"
     assert sentence(Change(kind=ChangeKind.RELOAD, why="test"), "no") == "reload: no"
+
+
+def test_a_node_has_one_number_in_all_lanes_of_its_pool_and_shares_it_with_no_other() -> None:
+    places = [
+        ("pool_main", "a"),
+        ("pool_main:heavy", "a"),
+        ("pool_main", "b"),
+        ("pool_other", "a"),
+        ("pool_main:heavy", "b"),
+    ]
+    adds = [change(ChangeKind.ADD, replace(SERVER, backend=backend, name=name)) for backend, name in places]
+    assert numbered([*adds, change(ChangeKind.DELETE)], 7) == [7, 7, 8, 9, 8, None]
+    assert numbered(adds, None) == [None] * len(adds)

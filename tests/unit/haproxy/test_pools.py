@@ -78,6 +78,8 @@ def test_the_longest_whole_prefix_wins_whatever_the_paths_are(pools: dict[str, l
         own = [item for item in paths if claims.setdefault(item, name) == name]
         document[name] = {"paths": own}
     entries = route_entries(parsed(**document), [])
+    sole = entries.pop("*", None)
+    assert sole is None or set(entries.values()) == {sole}, "only where one pool takes everything"
     assert len(map_lines(entries)) == (len(claims) if pools else 1)
     segments = (path or "/").rstrip("/").split("/")[1:]
     expected = None
