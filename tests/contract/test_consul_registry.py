@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from consul import ConsulAgent, ConsulServers, consul_binary
-from contract.registry_contract import FixedClock, RegistryContract, Store, a_node
+from consul import ConsulAgent, consul_binary
+from contract.registry_contract import RegistryContract, Store, a_node
 from nodegate.consul.client import ConsulClient
 from nodegate.daemon.clock import SteadyClock
-from nodegate.model import Seconds, Source
+from nodegate.model import Source
 from nodegate.ports import Registry
 from nodegate.registry.consul import ConsulRegistry
 from nodegate.registry.declared import DeclaredRegistry

@@ -619,12 +619,18 @@ def test_an_haproxy_must_be_a_program(tmp_path: Path, write: Write) -> None:
     assert load_settings(path, {}).gateway.haproxy == binary
 
 
-def test_a_portal_needs_a_url_a_mail_server_and_pools_whose_kind_strangers_do_not_choose(tmp_path: Path) -> None:
+def test_a_portal_needs_a_url_a_mail_server_and_pools_whose_kind_strangers_do_not_choose(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "n.toml"
     path.write_text('[portal]\nlisten = "127.0.0.1:9790"\n')
     with pytest.raises(BadDocument) as refused:
         load_settings(path, {})
-    assert {fault.key for fault in refused.value.faults} == {"portal.public_url", "portal.listen", "portal.pools[0]"}
+    assert {fault.key for fault in refused.value.faults} == {
+        "portal.public_url",
+        "portal.listen",
+        "portal.pools[0]",
+    }
     path.write_text('[portal]\npath = "/join"\n')
     with pytest.raises(BadDocument, match=r"portal\.listen"):
         load_settings(path, {})

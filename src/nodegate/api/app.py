@@ -16,8 +16,8 @@ from nodegate.api.access import access_routes
 from nodegate.api.clients import client_routes
 from nodegate.api.context import ApiContext
 from nodegate.api.events import event_routes
-from nodegate.api.gateways import gateway_routes
 from nodegate.api.fabio import fabio_routes
+from nodegate.api.gateways import gateway_routes
 from nodegate.api.guard import Guard
 from nodegate.api.nodes import node_routes
 from nodegate.api.policy import policy_routes

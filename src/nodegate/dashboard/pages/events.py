@@ -27,9 +27,7 @@ async def build(frame: Frame) -> None:
             words=lambda row: f"{row['severity']} {row['kind']} {row['subject']} {row['text']}",
             empty="Nothing has happened yet.",
         )  # fmt: skip
-    tag(
-        "p", "The last 1,000 events. `nodegate events` reads the whole log."
-    ).classes("soft")
+    tag("p", "The last 1,000 events. `nodegate events` reads the whole log.").classes("soft")
     shown: list[int] = []
 
     def show(look: Look) -> None:
