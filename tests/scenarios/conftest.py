@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import fcntl
 import ipaddress
 import ssl
 from collections.abc import Callable, Iterator
@@ -28,6 +29,15 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facts]:
         pytest.skip(why)
     with shared(run_folder(tmp_path_factory) / "cloud", stack.start, stack.stop) as facts:
         yield facts
+
+
+@pytest.fixture
+def calm_cloud(cloud: Facts, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Nobody stops the cloud's services meanwhile; with the mark `alone_in_cloud`, nobody else uses them."""
+    alone = request.node.get_closest_marker("alone_in_cloud") is not None
+    with (Path(cloud["folder"]) / ".calm").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
 
 
 @pytest.fixture

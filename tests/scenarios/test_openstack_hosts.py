@@ -15,7 +15,7 @@ from cloud.client import make_servers
 from shared import Facts
 from support import until_sync
 
-pytestmark = [pytest.mark.scenario, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(600), pytest.mark.usefixtures("calm_cloud")]
 
 SERVERS = {
     "overcloud-controller-0": 10,
@@ -145,6 +145,7 @@ def test_a_network_that_is_not_there_leaves_the_block_as_it_is(undercloud: Under
     assert "no address on network 'elsewhere'" in done.stderr
 
 
+@pytest.mark.alone_in_cloud
 def test_nova_that_fails_half_way_leaves_the_file_and_the_next_run_completes(
     cloud: Facts, undercloud: Undercloud, file: Path
 ) -> None:

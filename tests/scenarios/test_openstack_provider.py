@@ -13,7 +13,7 @@ import pytest
 from cloud.client import cloud_of, make_flavor, make_network
 from shared import Facts
 
-pytestmark = [pytest.mark.scenario, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(600), pytest.mark.usefixtures("calm_cloud")]
 
 
 class Provider:

@@ -70,7 +70,8 @@ def stop(*, cloud: Cloud = None, patience: Patience = 240.0) -> None:
     """Delete the server of the node that NODEGATE_NODE names; one that is gone is no error."""
     from nodegate.openstack.provider import stop as stop_server
 
-    stop_server(_connect(cloud), _variable("NODEGATE_NODE"), patience=Seconds(patience))
+    node = _variable("NODEGATE_NODE")
+    stop_server(_connect(cloud), node, patience=Seconds(patience))
     print("{}")
 
 

@@ -56,7 +56,7 @@ def stop(connection: Connection, node: str, *, patience: Seconds) -> bool:
         if server is None:
             return False
         connection.compute.delete_server(server, ignore_missing=True)
-        connection.compute.wait_for_delete(server, interval=1, wait=round(patience))
+        _gone(connection, server, patience)
         return True
 
 
@@ -115,6 +115,17 @@ def _active(connection: Connection, server: Any, patience: Seconds) -> Any:
     except ResourceTimeout as error:
         raise Unavailable(
             f"the server is not ACTIVE after {patience:g} s; the next try goes on waiting"
+        ) from error
+
+
+def _gone(connection: Connection, server: Any, patience: Seconds) -> None:
+    from openstack.exceptions import ResourceTimeout
+
+    try:
+        connection.compute.wait_for_delete(server, interval=1, wait=round(patience))
+    except ResourceTimeout as error:
+        raise Unavailable(
+            f"server {server.id} is still there after {patience:g} s; the next try goes on"
         ) from error
 
 

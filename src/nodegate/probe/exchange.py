@@ -13,6 +13,7 @@ import ssl
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from time import perf_counter
 from types import SimpleNamespace, TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -115,7 +116,8 @@ class Exchanged:
 
 @dataclass(slots=True)
 class _Stage:
-    """How far an exchange has come, for the words of a timeout; `connected_at` is loop time."""
+    """How far an exchange has come, for the words of a timeout; `connected_at` is by `perf_counter`: an event loop's
+    own clock may stand still for a whole turn of it."""
 
     doing: str
     address: str | None = None
@@ -211,7 +213,7 @@ class Exchanger:
         self, target: Target, address: str, question: Question, stage: _Stage
     ) -> Answer | Failure:
         assert self._session is not None, "enter the Exchanger first"
-        started = asyncio.get_running_loop().time()
+        started = perf_counter()
         async with self._session.request(
             question.method,
             _url(target.scheme, _place(address, target.port), target.path + question.path),
@@ -238,7 +240,7 @@ class Exchanger:
             return Answer(
                 status=response.status,
                 body=body,
-                duration=Seconds(asyncio.get_running_loop().time() - begun),
+                duration=Seconds(perf_counter() - begun),
                 location=location,
             )
 
@@ -269,7 +271,7 @@ def _connection_trace() -> aiohttp.TraceConfig:
         params: aiohttp.TraceConnectionCreateEndParams,
     ) -> None:
         stage: _Stage = context.trace_request_ctx
-        stage.connected_at = asyncio.get_running_loop().time()
+        stage.connected_at = perf_counter()
         stage.doing = "connected, but there was no answer"
 
     trace.on_connection_create_end.append(connected)
