@@ -47,8 +47,11 @@ BENCHMARKS = {
     "overhead": Benchmark(module="overhead", title="what the gateway costs a request, without a policy"),
     "firewall": Benchmark(module="firewall", title="what the firewall costs a request, and its peers"),
     "dashboard": Benchmark(module="dashboard", title="20 people look at 1,000 nodes"),
+    "provision": Benchmark(module="provision", title="make a bare host a node host, twice"),
     "purge": Benchmark(module="purge", title="sweep a tenant of 440 things on a real Neutron", asked=True),
-    "cluster": Benchmark(module="cluster", title="Consul says so: until clients notice, and 5,000 services"),
+    "cluster": Benchmark(
+        module="cluster", title="Consul says so: until clients notice, and 5,000 services", asked=True
+    ),
     "address": Benchmark(module="address", title="a shared address moves to the other gateway"),
     "capture": Benchmark(
         module="capture", title="read a capture, whole and with losses; look at 4,000 sockets"

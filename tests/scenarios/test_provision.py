@@ -3,98 +3,31 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import hostlab
-import hostprogram
-import netlab
+from provisionbed import GUIDE, Bed, bare_host
 from support import until_sync
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(900)]
 
-ROOT = Path(__file__).parents[2]
-GUIDE = (ROOT / "docs/first-node.md").read_text()
 SSH_PORT, API, CLIENTS, ADMIN = 19522, 14265, 14267, 9780
 RETURN_PATH = 20_022
-
-
-@dataclass(frozen=True)
-class Bed:
-    """A bare host that only root's key opens, another host beside it, and the guide's documents in `folder`."""
-
-    host: hostlab.Debian
-    other: netlab.Host
-    folder: Path
-
-    def nodegate(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run nodegate in the folder, as an operator does."""
-        return subprocess.run(
-            [sys.executable, "-m", "nodegate", *arguments], cwd=self.folder, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, check=False, timeout=400,
-        )  # fmt: skip
-
-    def provision(self, *arguments: str, code: int = 0) -> dict[str, Any]:
-        """Provision with --json; the report of the one host."""
-        done = self.nodegate("provision", *arguments, "--json")
-        assert done.returncode == code, f"{done.returncode}: {done.stdout}{done.stderr}"
-        (host,) = json.loads(done.stdout)["hosts"]
-        return dict(host)
-
-    def document(self, name: str, old: str, new: str) -> str:
-        """A copy of the guide's document with one thing changed; its name."""
-        text = (self.folder / "fleet.toml").read_text()
-        assert old in text
-        (self.folder / name).write_text(text.replace(old, new, 1))
-        return name
-
-    def snapshot(self) -> str:
-        """All files of /etc with their content, who is there, and the firewall as it runs."""
-        rules = "nft list tables | sort | while read -r table; do nft list $table; done"
-        look = (
-            f"find /etc -type f ! -name '*-' -exec sha256sum {{}} + | sort; {rules}; ss -ltn | sort; ls /home"
-        )
-        return self.host.must("sh", "-c", look)
 
 
 @pytest.fixture
 def bed(tmp_path: Path) -> Iterator[Bed]:
     pytest.importorskip("ansible", reason='needs ansible-core: pip install "nodegate[host]"')
-    with netlab.network(2) as net, hostlab.host(
-        net.hosts[0], tmp_path, packages=[*hostlab.HARDENING, "python3"], sudo=False
-    ) as host:  # fmt: skip
-        hostprogram.install(host.root)
-        host.put("/root/.ssh/authorized_keys", host.key.with_suffix(".pub").read_text(), 0o600)
-        bed = Bed(host, net.hosts[1], tmp_path)
-        _write_guide(bed)
-        yield bed
-
-
-def _write_guide(bed: Bed) -> None:
-    """The guide's two documents, with this host's address, its key, and programs that are on it already."""
-    fleet, gateway = re.findall(r"^```toml\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)[:2]
-    for old, new in (
-        ("192.0.2.11", bed.host.address),
-        ("~/.ssh/id_ed25519", f'{bed.host.key}"\nknown_hosts = "known_hosts'),
-        ('package = "nodegate"', f'program = "{hostprogram.PROGRAM}"'),
-        ('java_package = "default-jre-headless"', f'java = "{hostprogram.JAVA}"\njava_package = ""'),
-    ):
-        assert old in fleet
-        fleet = fleet.replace(old, new)
-    (bed.folder / "fleet.toml").write_text(fleet + "\n[firewall]\nrollback = 25\n")
-    (bed.folder / "nodegate.toml").write_text(gateway)
-    (bed.folder / "admin.pub").write_text(bed.host.key.with_suffix(".pub").read_text())
-    (bed.folder / "iri.jar").write_bytes(os.urandom(2000))
+    with bare_host(tmp_path) as made:
+        yield made
 
 
 def test_the_guide_makes_a_bare_host_a_public_node_and_twice_changes_nothing(bed: Bed) -> None:
