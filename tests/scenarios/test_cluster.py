@@ -14,7 +14,7 @@ import secrets
 import sys
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
@@ -140,7 +140,20 @@ def _alive(machine: Machine) -> bool:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
-    """The cluster, whole."""
+    """The cluster that most scenarios share, whole."""
+    async with new_cluster(tmp_path_factory) as cluster:
+        yield cluster
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
+    """A cluster for one scenario alone."""
+    async with new_cluster(tmp_path_factory) as cluster:
+        yield cluster
+
+
+@asynccontextmanager
+async def new_cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
     consul_binary()
     folder, token = tmp_path_factory.mktemp("cluster"), str(uuid.uuid4())
     with network(3, needs=("socat", "curl")) as net:
@@ -289,7 +302,8 @@ async def test_a_gateway_dies_and_the_others_know_it(cluster: Cluster) -> None:
     await second.gateway.until_serving("n1", "n2", "n3", within=PATIENCE)
 
 
-async def test_a_thousand_services_registered_at_once_reach_all_gateways(cluster: Cluster) -> None:
+async def test_a_thousand_services_registered_at_once_reach_all_gateways(own_cluster: Cluster) -> None:
+    cluster = own_cluster
     where = cluster.machines[1]
     async with watched(cluster) as streams:
         _bulk(cluster, where, "register")

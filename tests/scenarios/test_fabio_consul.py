@@ -107,7 +107,9 @@ async def test_services_are_found_checked_and_routed_as_their_tags_say(
         await gateway.until_serving("web-1", "web-2")
         await services.register("shop-1", "urlprefix-shop.example/")
         await until_served(gateway, "/", "shop-1", "shop.example")
-        # A tag changes: maps alone, and HAProxy is not reloaded.
+        await services.register("shop-1", "urlprefix-other.example/")
+        await until_served(gateway, "/", "shop-1", "other.example")
+        # A tag changes: maps alone, and HAProxy is not reloaded. (The new pool above was worth a reload.)
         pid = (await gateway.status())["haproxy"]["pid"]
         await services.register("shop-1", "urlprefix-new.example/")
         await until_served(gateway, "/", "shop-1", "new.example")
