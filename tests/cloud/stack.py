@@ -58,6 +58,7 @@ def start(folder: Path) -> Facts:
         pids.append(_serve(place, "nova", place.nova, 4))
         answers_at(place.url(place.nova))
         _discover(place)
+        until_sync(lambda: _allowed(place), within=PATIENCE, what="Neutron lets a member work", every=0.5)
     except BaseException:
         kill(pids)
         raise
@@ -222,6 +223,22 @@ def _catalogue(place: Place) -> None:
     urls = (place.url(place.neutron), place.url(place.nova) + "/v2.1", place.url(place.placement))
     python = str(place.environment / "bin/python")
     run(python, "-c", CATALOGUE, *urls, env=quiet() | rc(place, "admin", "admin"))
+
+
+WARM_UP = """
+import openstack
+network = openstack.connect(load_yaml_config=False).network
+network.delete_network(network.create_network(name="warm-up"))
+"""
+
+
+def _allowed(place: Place) -> bool:
+    """Whether Neutron knows its rules: the first requests after its start may find them half loaded and be refused."""
+    try:
+        run(str(place.environment / "bin/python"), "-c", WARM_UP, env=quiet() | rc(place, "demo", "demo"))
+    except RuntimeError:
+        return False
+    return True
 
 
 def _discover(place: Place) -> None:
