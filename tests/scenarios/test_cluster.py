@@ -145,13 +145,6 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clu
         yield cluster
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
-    """A cluster for one scenario alone."""
-    async with new_cluster(tmp_path_factory) as cluster:
-        yield cluster
-
-
 @asynccontextmanager
 async def new_cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
     consul_binary()
@@ -302,8 +295,7 @@ async def test_a_gateway_dies_and_the_others_know_it(cluster: Cluster) -> None:
     await second.gateway.until_serving("n1", "n2", "n3", within=PATIENCE)
 
 
-async def test_a_thousand_services_registered_at_once_reach_all_gateways(own_cluster: Cluster) -> None:
-    cluster = own_cluster
+async def test_a_thousand_services_registered_at_once_reach_all_gateways(cluster: Cluster) -> None:
     where = cluster.machines[1]
     async with watched(cluster) as streams:
         _bulk(cluster, where, "register")

@@ -657,6 +657,18 @@ async def test_a_reload_keeps_servers_and_states_and_costs_no_request(rig: Rig) 
     assert still == before.routing.servers
 
 
+async def test_a_server_that_a_reload_found_resting_can_be_made_ready(rig: Rig) -> None:
+    node = await rig.node("n")
+    await rig.add(server(node))
+    await rig.do(ChangeKind.SET_STATE, resting(server(node)))
+    assert await rig.reload() == ()
+    await rig.do(ChangeKind.SET_STATE, server(node))
+    (found,) = (await rig.driver.running()).routing.servers.values()
+    assert found.state is ServerState.READY
+    async with rig.client() as client:
+        assert (await client.send()).status == 200
+
+
 async def test_a_new_pool_needs_a_reload_and_gets_one(rig: Rig) -> None:
     shape = rig.driver.shape(["main", "late"], {"main": IRI})
     assert shape.skeleton != (await rig.driver.running()).routing.skeleton

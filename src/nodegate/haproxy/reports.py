@@ -18,7 +18,9 @@ from nodegate.model import Server, ServerState, ServerTraffic
 Key = tuple[str, str]
 
 _DRAIN = 0x08 | 0x10  # forced, inherited (HAProxy's SRV_ADMF_FDRAIN, SRV_ADMF_IDRAIN)
-_MAINT = 0x01 | 0x02 | 0x04 | 0x20 | 0x40  # forced, inherited, from the configuration, by DNS, by name
+_MAINT = 0x01 | 0x02 | 0x20 | 0x40
+"""Forced, inherited, by DNS, by name. Not 0x04: it says that the configuration file disabled the server, which stays
+said when the server is made ready; the file sets 0x01 with it."""
 _STOPPED = 0
 _SERVER_ROW = "2"
 _STATE_COLUMNS = (

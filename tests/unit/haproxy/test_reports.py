@@ -66,7 +66,8 @@ def test_a_free_number_is_above_all_that_are_in_use() -> None:
     [
         (0x00, ServerState.READY),
         (0x01, ServerState.MAINT),
-        (0x04, ServerState.MAINT),
+        (0x04, ServerState.READY),
+        (0x0C, ServerState.DRAIN),
         (0x05, ServerState.MAINT),
         (0x08, ServerState.DRAIN),
         (0x10, ServerState.DRAIN),
