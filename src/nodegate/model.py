@@ -308,7 +308,6 @@ class ChangeKind(StrEnum):
     SET_WEIGHT = "set weight"
     SET_MAXCONN = "set maxconn"
     SET_STATE = "set state"
-    MARK_UP = "mark up"
     SET_MAP = "set map"
     DELETE = "delete"
 

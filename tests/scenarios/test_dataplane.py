@@ -238,19 +238,6 @@ async def test_haproxy_brings_a_node_back_by_itself(rig: Rig) -> None:
         await until(back, within=5, what="HAProxy's own check finds the node again")
 
 
-async def test_mark_up_ends_haproxys_own_verdict(rig: Rig) -> None:
-    node = await rig.node("n")
-    await rig.add(server(node))
-    await node.stop()
-    async with rig.client() as client:
-        assert (await client.send()).status == 503
-    await until(lambda: rig.server("n"))
-    assert (await rig.server("n")).marked_down
-    await node.start()
-    assert await rig.do(ChangeKind.MARK_UP, server(node)) == ()
-    assert not (await rig.server("n")).marked_down
-
-
 @pytest.mark.parametrize(
     "fault", [None, http(status=502), http(status=503), http(status=504), b"garbage\r\n\r\n"]
 )

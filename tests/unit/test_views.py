@@ -189,7 +189,6 @@ def test_a_newer_daemon_may_say_more_than_we_understand():
             Change(kind=ChangeKind.SET_STATE, why="x", server=a_server("a", state=ServerState.MAINT)),
             "set state pool_main/a to maint",
         ),
-        (Change(kind=ChangeKind.MARK_UP, why="x", server=a_server("a")), "mark up pool_main/a"),
         (Change(kind=ChangeKind.DELETE, why="x", server=a_server("a")), "delete pool_main/a"),
         (
             Change(kind=ChangeKind.SET_MAP, why="x", map_name="pools.map", entries={"/": "main"}),

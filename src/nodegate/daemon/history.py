@@ -45,7 +45,6 @@ NODES = "nodes"
 """`nodes/up`, `nodes/degraded`, `nodes/down`, `nodes/unknown`."""
 HEIGHT = "height"
 """`height/POOL`: the pool's quorum height; for `node_series` the node's own."""
-NODE_NAMES = (HEIGHT, LATENCY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,6 @@ _SIMPLE: Mapping[ChangeKind, Callable[[Server], tuple[str, ...]]] = {
     ChangeKind.SET_WEIGHT: wire.set_weight,
     ChangeKind.SET_MAXCONN: wire.set_maxconn,
     ChangeKind.SET_STATE: wire.set_state,
-    ChangeKind.MARK_UP: wire.mark_up,
     ChangeKind.DELETE: wire.delete_server,
 }
 

@@ -32,6 +32,7 @@ from nodegate.haproxy.guarding import Guarded
 from nodegate.haproxy.paths import MAPS, Paths
 from nodegate.haproxy.services import services_of
 from nodegate.model import Change, ChangeKind, Instant, Plan, Routing, Running, Traffic
+from nodegate.policy.compile import HEIGHT, height_entry
 from nodegate.routes import PlacedRoute
 from nodegate.settings import Settings
 from nodegate.settings.htpasswd import read_users
@@ -61,7 +62,6 @@ ASKED_THREADS = 6
 HEIGHTS_EVERY = 3.0
 """Seconds between two updates of the heads that the guard measures open ranges by."""
 
-HEIGHT = "height/"
 METRICS_BY_SERVER = 1000
 """Up to this many servers HAProxy's exporter reports each one; beyond, only its pools."""
 
@@ -255,7 +255,7 @@ class HaproxyDriver:
     async def set_heights(self, heights: Mapping[str, int]) -> None:
         """Tell the guard the pools' heads, for open block ranges. At most every `HEIGHTS_EVERY` seconds."""
         now = asyncio.get_running_loop().time()
-        wanted = {f"{HEIGHT}{pool}": str(height) for pool, height in heights.items()}
+        wanted = dict(height_entry(pool, height) for pool, height in heights.items())
         if guarding.GUARD not in self._shape.maps or wanted == self._heights or now < self._heights_at:
             return
         self._heights_at = now + HEIGHTS_EVERY

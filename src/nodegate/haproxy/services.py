@@ -27,7 +27,6 @@ TREATMENTS = "treatments"
 STRIPS = "strips"
 NETWORKS = "route_networks"
 ACCESS = "route_access"
-SERVICE_MAPS = (SERVICES, SERVICE_GLOBS, LOTS, TREATMENTS, STRIPS, NETWORKS, ACCESS)
 
 LOT_SIZE = 1000
 """Lots of a shared route: shares are kept to a thousandth."""

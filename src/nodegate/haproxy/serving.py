@@ -136,17 +136,6 @@ def _lookups(services: Services, path: str, mark: str = "") -> list[Words]:
     return [*lines, _found_in(f"str({maps.CATCH_ALL}),map_str({map_reference(ROUTES)})")]
 
 
-def _lot(services: Services) -> list[Words]:
-    if not services.shared:
-        return []
-    drawn = if_found("txn.lot")
-    return [
-        set_var("lot", "var(txn.route),ltrim(~)", *cond("var(txn.route)", "-m", "beg", "~")),
-        set_var("drawn", f"rand({maps.LOT_SIZE}),concat()", *drawn),
-        set_var("route", f"var(txn.lot),concat(/,txn.drawn),map_str({map_reference(maps.LOTS)})", *drawn),
-    ]
-
-
 def _resolve(services: Services) -> list[Words]:
     """From what a lookup found to one pool and one treatment, and the path that the treatment makes."""
     lines: list[Words] = []

@@ -25,7 +25,6 @@ PAYLOAD_CHUNK = 8_000
 SHOW_INFO = "show info"
 SHOW_SERVERS = "show servers state"
 SHOW_STAT = "show stat"
-SHOW_MAPS = "show map"
 SHOW_PROCESSES = "show proc"
 RELOAD = "reload"
 
@@ -86,11 +85,6 @@ def set_address(server: Server) -> tuple[str, ...]:
     """Point the server to its address and port."""
     place(server)
     return (f"set server {target(server)} addr {server.address} port {server.port}",)
-
-
-def mark_up(server: Server) -> tuple[str, ...]:
-    """End HAProxy's own verdict that the server is down."""
-    return (f"set server {target(server)} health up",)
 
 
 def delete_server(server: Server) -> tuple[str, ...]:

@@ -124,16 +124,10 @@ class _Parts:
 
     before: str
     after: str
-    present: bool
 
     @property
     def outside(self) -> str:
         return f"{self.before}\n{self.after}"
-
-
-def has_block(text: str, tag: str) -> bool:
-    """Whether the block of `tag` is in `text`. Raises Conflict as `updated`."""
-    return _split(text, tag).present
 
 
 def _split(text: str, tag: str) -> _Parts:
@@ -143,13 +137,13 @@ def _split(text: str, tag: str) -> _Parts:
     begins = [number for number, line in enumerate(lines) if line.rstrip() == f"{BEGIN} {tag}"]
     ends = [number for number, line in enumerate(lines) if line.rstrip() == f"{END} {tag}"]
     if not begins and not ends:
-        return _Parts(before=text, after="", present=False)
+        return _Parts(before=text, after="")
     if len(begins) != 1 or len(ends) != 1 or begins[0] > ends[0]:
         places = ", ".join(str(number + 1) for number in sorted([*begins, *ends]))
         raise Conflict(
             f"the marks of the block {tag!r} are not one pair (lines {places}); mend them by hand, nothing was changed"
         )
-    return _Parts(before="".join(lines[: begins[0]]), after="".join(lines[ends[0] + 1 :]), present=True)
+    return _Parts(before="".join(lines[: begins[0]]), after="".join(lines[ends[0] + 1 :]))
 
 
 def _names_of(text: str) -> dict[tuple[str, int], str]:

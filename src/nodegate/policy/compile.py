@@ -22,6 +22,8 @@ from nodegate.policy.reasons import RULES, about_any, about_arg, about_range
 from nodegate.policy.values import CLASS_ORDER, ArgRule, ClassLimits, ItemRule, Method, Policy, Rate
 
 NONE = "0"
+HEIGHT = "height/"
+"""What the entries of the `guard` map begin with that tell heads, not programs."""
 """No limit, in the maps that hold limits."""
 
 MAX_HEAD_RESERVE = 2048
@@ -81,7 +83,7 @@ def guard_entries(policy: Policy) -> dict[str, str]:
 
 def height_entry(pool: str, height: int) -> tuple[str, str]:
     """The `guard` map's entry that tells the guard a pool's head, for open block ranges."""
-    return f"height/{pool}", str(height)
+    return f"{HEIGHT}{pool}", str(height)
 
 
 def lanes(policy: Policy) -> dict[str, Lane]:

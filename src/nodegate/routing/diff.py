@@ -91,8 +91,6 @@ def _apply(servers: dict[Key, Server], kind: ChangeKind, server: Server) -> None
         servers[key] = replace(have, maxconn=server.maxconn)
     elif kind is ChangeKind.SET_STATE:
         servers[key] = replace(have, state=server.state)
-    elif kind is ChangeKind.MARK_UP:
-        servers[key] = replace(have, marked_down=False)
 
 
 def _rank(change: Change) -> tuple[int, int, str, str]:

@@ -35,7 +35,6 @@ def test_each_change_of_a_server_is_one_command() -> None:
     assert wire.set_maxconn(a_server(maxconn=4)) == ("set maxconn server pool_main/n 4",)
     assert wire.set_maxconn(a_server()) == ("set maxconn server pool_main/n 0",)
     assert wire.set_address(a_server(address="::1", port=5)) == ("set server pool_main/n addr ::1 port 5",)
-    assert wire.mark_up(a_server()) == ("set server pool_main/n health up",)
     assert wire.delete_server(a_server())[-1] == "del server pool_main/n"
 
 
@@ -44,7 +43,6 @@ COMMANDS = (
     wire.set_weight,
     wire.set_maxconn,
     wire.set_address,
-    wire.mark_up,
     wire.delete_server,
 )
 

@@ -13,7 +13,6 @@ from nodegate.openstack.hostsfile import (
     Entry,
     block,
     entries_of,
-    has_block,
     updated,
     without_collisions,
 )
@@ -137,7 +136,6 @@ def test_any_file_survives_the_block_coming_changing_and_going(
 ) -> None:
     assume("nodegate openstack hosts" not in text)
     with_block = updated(text, first, "lab")
-    assert has_block(with_block, "lab")
     assert updated(with_block, first, "lab") == with_block
     assert updated(with_block, second, "lab") == updated(updated(text, first, "lab"), second, "lab")
     without = updated(with_block, (), "lab")

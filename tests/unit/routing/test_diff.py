@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -110,10 +109,3 @@ def test_maps_are_set_whole_and_foreign_maps_are_left_alone() -> None:
 def test_a_change_of_a_server_that_is_gone_applies_to_nothing(server: Build) -> None:
     (change,) = diff(routing(server()), routing(server(weight=1)))
     assert applied(routing(), [change]).servers == {}
-
-
-def test_mark_up_clears_haproxys_own_mark(server: Build) -> None:
-    marked = server(marked_down=True)
-    (change,) = diff(routing(server(weight=1)), routing(server()))
-    after = applied(routing(marked), [replace(change, kind=ChangeKind.MARK_UP)])
-    assert after.servers["pool_main", "n1"].marked_down is False
