@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from typing import Annotated
 
 import typer
 
-from nodegate.errors import BadDocument, Conflict, Fault, NotFound
+from nodegate.cli.providervars import variable
+from nodegate.errors import Conflict, NotFound
 
 provider = typer.Typer(no_args_is_help=True, help="A lab as provider: starts and stops nodes for a pool.")
 
@@ -25,7 +25,7 @@ def start(control: Control = DEFAULT_CONTROL) -> None:
     """Start the node that NODEGATE_NODE and NODEGATE_KIND name; print its URL as JSON."""
     from nodegate.lab.remote import RemoteLab
 
-    name, kind = _variable("NODEGATE_NODE"), _variable("NODEGATE_KIND")
+    name, kind = variable("NODEGATE_NODE"), variable("NODEGATE_KIND")
 
     async def run() -> str:
         lab = RemoteLab(control)
@@ -42,7 +42,7 @@ def stop(control: Control = DEFAULT_CONTROL) -> None:
     """Stop the node that NODEGATE_NODE names; one that is gone is no error."""
     from nodegate.lab.remote import RemoteLab
 
-    name = _variable("NODEGATE_NODE")
+    name = variable("NODEGATE_NODE")
 
     async def run() -> None:
         try:
@@ -52,11 +52,3 @@ def stop(control: Control = DEFAULT_CONTROL) -> None:
 
     asyncio.run(run())
     print("{}")
-
-
-def _variable(name: str) -> str:
-    value = os.environ.get(name, "")
-    if not value:
-        message = "is not set: this command is called by a gateway, see scaling in the documentation"
-        raise BadDocument([Fault(file=name, line=None, key="", message=message)])
-    return value

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nodegate.cli.providervars import variable
 from nodegate.errors import BadDocument, Fault
 from nodegate.model import Seconds
 
@@ -54,7 +55,7 @@ def start(
     from nodegate.openstack.provider import Template
     from nodegate.openstack.provider import start as start_server
 
-    node = _variable("NODEGATE_NODE")
+    node = variable("NODEGATE_NODE")
     template = Template(
         image=image, flavor=flavor, network=network, disk=disk, key_name=key_name,
         security_groups=tuple(security_group or ()), user_data=_encoded(user_data),
@@ -70,7 +71,7 @@ def stop(*, cloud: Cloud = None, patience: Patience = 240.0) -> None:
     """Delete the server of the node that NODEGATE_NODE names; one that is gone is no error."""
     from nodegate.openstack.provider import stop as stop_server
 
-    node = _variable("NODEGATE_NODE")
+    node = variable("NODEGATE_NODE")
     stop_server(_connect(cloud), node, patience=Seconds(patience))
     print("{}")
 
@@ -79,14 +80,6 @@ def _connect(cloud: str | None) -> Connection:
     from nodegate.openstack.cloud import connect
 
     return connect(cloud)
-
-
-def _variable(name: str) -> str:
-    value = os.environ.get(name, "")
-    if not value:
-        message = "is not set: this command is called by a gateway, see docs/scaling.md"
-        raise BadDocument([Fault(file=name, line=None, key="", message=message)])
-    return value
 
 
 def _encoded(path: Path | None) -> str | None:
