@@ -6,21 +6,10 @@ one is begun, so that the gateway runs on. Everything here runs on one thread.
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
-from nodegate.errors import Unavailable
-
-T = TypeVar("T")
-
-SCHEMA = 1
-APPLICATION = 0x6E6F6465
-"""In the file's header: tells `file` and us whose it is."""
-BUSY = 2.0
+from nodegate.systemfile.sqlite import Form, SqliteFile
 
 _TABLES = """
     CREATE TABLE events (
@@ -47,75 +36,28 @@ _TABLES = """
     );
     CREATE INDEX outbox_by_channel ON outbox (channel, id);
 """
+# NORMAL: a power cut may take the last events, it cannot damage the file.
+_FORM = Form(
+    name="event log", application=0x6E6F6465, schema=1, tables=_TABLES, synchronous="NORMAL"
+)  # fmt: skip
 
 
-class EventFile:
-    """The database at `path`, made at the first use (mode 0600). All methods raise Unavailable."""
+class EventFile(SqliteFile):
+    """The database at `path`. All methods raise Unavailable."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._db: sqlite3.Connection | None = None
+        super().__init__(path, _FORM)
         self.put_aside: str | None = None
         """What was wrong with a file that had to be put aside, and where it is now."""
 
-    def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """The result of `work` in one transaction; what it raises rolls back and goes on."""
+    def _connect(self) -> sqlite3.Connection:
         try:
-            db = self._db or self._open()
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                result = work(db)
-                db.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    db.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as error:
-            self.close()
-            raise Unavailable(
-                f"event log {self._path}: {error}; check the disk, its free space and the file's owner"
-            ) from error
-        except OSError as error:
-            self.close()
-            raise Unavailable(f"event log {self._path}: {error.strerror}; check its directory") from error
-        return result
-
-    def close(self) -> None:
-        """Close the connection, if there is one; the next use opens the file again."""
-        if self._db is not None:
-            with suppress(sqlite3.Error):
-                self._db.close()
-        self._db = None
-
-    def _open(self) -> sqlite3.Connection:
-        try:
-            self._db = self._connect()
+            return super()._connect()
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):  # locked, full, not permitted: no damage
                 raise
             self._set_aside(str(error))
-            self._db = self._connect()
-        return self._db
-
-    def _connect(self) -> sqlite3.Connection:
-        handle = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        os.close(handle)
-        db = sqlite3.connect(self._path, isolation_level=None, timeout=BUSY, check_same_thread=False)
-        try:
-            fresh = not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            if not fresh:
-                _check(db)
-            db.execute("PRAGMA journal_mode = WAL")
-            # NORMAL: a power cut may take the last events, it cannot damage the file.
-            db.execute("PRAGMA synchronous = NORMAL")
-            if fresh:
-                db.executescript(
-                    f"BEGIN; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {SCHEMA}; {_TABLES} COMMIT;"
-                )
-        except BaseException:
-            db.close()
-            raise
-        return db
+            return super()._connect()
 
     def _set_aside(self, why: str) -> None:
         number = 1
@@ -125,16 +67,3 @@ class EventFile:
         for ending in ("-wal", "-shm"):
             self._path.with_name(self._path.name + ending).unlink(missing_ok=True)
         self.put_aside = f"the event log could not be read ({why}); it is {aside} now, and a new one is begun"
-
-
-def _check(db: sqlite3.Connection) -> None:
-    """Raises DatabaseError for a file that is not ours or not whole."""
-    application = db.execute("PRAGMA application_id").fetchone()[0]
-    schema = db.execute("PRAGMA user_version").fetchone()[0]
-    if application != APPLICATION:
-        raise sqlite3.DatabaseError("it is a database of something else")
-    if schema != SCHEMA:
-        raise sqlite3.DatabaseError(f"it has schema {schema}, this nodegate knows {SCHEMA}")
-    found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if found != "ok":
-        raise sqlite3.DatabaseError(found)

@@ -9,10 +9,8 @@ from typing import Protocol
 
 from nodegate.alerting.service import Alerting
 from nodegate.dataplane.tables import Ban, Tables
-from nodegate.documents import Document
-from nodegate.model import Snapshot
-from nodegate.policy.check import Finding
-from nodegate.policy.document import LoadedPolicy
+from nodegate.model import Instant, Snapshot
+from nodegate.policy.inforce import Policies
 from nodegate.ports import Adapter, Clock, Registry
 from nodegate.scaling import PoolScaling
 from nodegate.settings import Settings
@@ -25,56 +23,6 @@ from nodegate.views.registrations import (
     RegistrationsDocument,
     RegistrationsEnded,
 )
-
-
-class Applied(Protocol):
-    """What came of an apply: versions (`before` empty: none), warnings, why HAProxy was reloaded (empty: it
-    was not)."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def version(self) -> str: ...
-    @property
-    def before(self) -> str: ...
-    @property
-    def warnings(self) -> Sequence[Finding]: ...
-    @property
-    def reload(self) -> str: ...
-
-
-class Policies(Protocol):
-    """The policies in force (`nodegate.daemon.policies`)."""
-
-    @property
-    def faults(self) -> Sequence[str]:
-        """What is wrong with documents on disk; the last good ones stay in force."""
-        ...
-
-    def kinds(self) -> Sequence[str]:
-        """Kinds with a policy in use now."""
-        ...
-
-    def loaded(self, kind: str) -> LoadedPolicy:
-        """The effective policy. Raises NotFound."""
-        ...
-
-    def operator(self, kind: str) -> Document | None:
-        """The operator's own document, None while the shipped one is in force as it is."""
-        ...
-
-    def version(self, kind: str) -> str:
-        """The digest of what is in force. Raises NotFound."""
-        ...
-
-    async def apply(self, document: Document) -> Applied:
-        """Put a document in force, whole or not at all. Raises BadDocument, Refused when HAProxy did not take
-        it, Conflict when nodegate.toml names the file for this kind, Unavailable."""
-        ...
-
-    async def withdraw(self, kind: str) -> Applied:
-        """Back to the shipped policy. Raises as `apply`."""
-        ...
 
 
 class Firewall(Protocol):
@@ -121,6 +69,31 @@ class Registrations(Protocol):
         ...
 
 
+class Point(Protocol):
+    """The mean of one step that begins at `at`."""
+
+    @property
+    def at(self) -> Instant: ...
+    @property
+    def value(self) -> float: ...
+
+
+class History(Protocol):
+    """The last hour in memory (`nodegate.daemon.history`)."""
+
+    def names(self) -> Sequence[str]:
+        """The series that there are now."""
+        ...
+
+    def series(self, name: str, *, since: Instant, points: int) -> Sequence[Point]:
+        """At most `points` means since then, oldest first."""
+        ...
+
+    def node_series(self, node_id: str, name: str, *, since: Instant, points: int) -> Sequence[Point]:
+        """The same of a node's `height` or `latency`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiContext:
     """`snapshot` gives what the daemon knows now; `wake` asks it for a pass at once.
@@ -149,3 +122,5 @@ class ApiContext:
     """The gateways of the cluster, as this one knows them."""
     alerting: Alerting | None = None
     """Events and alerts; None: nothing is kept."""
+    history: History | None = None
+    """The last hour; None: it is not kept."""

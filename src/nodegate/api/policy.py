@@ -9,13 +9,14 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from nodegate.api.bodies import StrictRoute
-from nodegate.api.context import ApiContext, Applied
+from nodegate.api.context import ApiContext
 from nodegate.api.errors import ErrorDocument
 from nodegate.documents import Document, parse
 from nodegate.errors import BadDocument, Fault
 from nodegate.policy.check import Finding
 from nodegate.policy.difference import Difference, differences, is_open
 from nodegate.policy.document import kind_of
+from nodegate.policy.inforce import Applied
 from nodegate.policy.values import Policy
 from nodegate.telemetry import Event, record
 from nodegate.views.policy import (

@@ -197,8 +197,8 @@ def _plans() -> Path:
 def _save(path: Path, made: PurgePlan) -> None:
     import json
 
-    from nodegate.daemon.state import write_private
     from nodegate.openstack.purgeplan import to_json
+    from nodegate.systemfile.private import write_private
 
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_private(path, json.dumps(to_json(made)))

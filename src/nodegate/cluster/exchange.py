@@ -17,7 +17,6 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
-from nodegate.cluster.files import read_text, write_text
 from nodegate.cluster.records import SECRET
 from nodegate.cluster.signed import (
     NONCE,
@@ -36,6 +35,7 @@ from nodegate.consul.kv import KeyValues
 from nodegate.errors import Conflict, Malformed, NodegateError, Refused, Unavailable
 from nodegate.haproxy.config import split_host_port
 from nodegate.ports import Clock
+from nodegate.systemfile.private import read_private, write_private
 
 log = logging.getLogger("nodegate.cluster")
 
@@ -203,18 +203,18 @@ async def shared_secret(file: Path | None, keys: KeyValues, cache: Path) -> byte
     `cache` keeps what Consul said, for a start without Consul. Raises Unavailable when it can be had nowhere.
     """
     if file is not None:
-        text = await asyncio.to_thread(read_text, file)
+        text = await asyncio.to_thread(read_private, file)
         if not (text or "").strip():
             raise Unavailable(f"cluster.secret_file: {file} is empty or missing")
         return (text or "").strip().encode()
     try:
         secret = await _kept(keys)
     except NodegateError:
-        known = await asyncio.to_thread(read_text, cache)
+        known = await asyncio.to_thread(read_private, cache)
         if known is None:
             raise
         return known.strip().encode()
-    await asyncio.to_thread(write_text, cache, secret + "\n")
+    await asyncio.to_thread(write_private, cache, secret + "\n")
     return secret.encode()
 
 

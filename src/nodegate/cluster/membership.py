@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from nodegate.cluster.files import read_text, write_text
 from nodegate.cluster.members import (
     Known,
     Member,
@@ -29,6 +28,7 @@ from nodegate.consul.client import ConsulClient, segment
 from nodegate.errors import Malformed, NodegateError, Unavailable
 from nodegate.model import Seconds
 from nodegate.ports import Clock
+from nodegate.systemfile.private import read_private, write_private
 
 log = logging.getLogger("nodegate.cluster")
 
@@ -94,7 +94,7 @@ class Membership:
     def recall(self) -> None:
         """Take over what is known from before a restart. A file that cannot be read is said, and left."""
         try:
-            text = read_text(self._file)
+            text = read_private(self._file)
             self._known = from_json(text) if text is not None else {}
         except (Malformed, Unavailable) as error:
             log.error("%s; the other gateways will be known when Consul has been read", error)
@@ -171,7 +171,7 @@ class Membership:
         _say(before, self._known, me)
         self._changed()
         try:
-            await asyncio.to_thread(write_text, self._file, to_json(self._known))
+            await asyncio.to_thread(write_private, self._file, to_json(self._known))
         except Unavailable as error:
             log.error("%s", error)
 

@@ -10,15 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 from nodegate.cluster.records import POLICIES, PolicyRecord, policy_json, read_policy
 from nodegate.consul.kv import Entry, KeyValues
 from nodegate.documents import Document, parse
 from nodegate.errors import BadDocument, Conflict, Malformed, NodegateError, NotFound
 from nodegate.model import Seconds
-from nodegate.policy.check import Finding
 from nodegate.policy.document import LoadedPolicy, kind_of
+from nodegate.policy.inforce import Applied, Policies
 from nodegate.ports import Clock
 
 log = logging.getLogger("nodegate.cluster")
@@ -30,40 +29,12 @@ PERMANENT = (BadDocument, Malformed, Conflict)
 """Failures that the same document meets again each time."""
 
 
-class Applied(Protocol):
-    """What came of an apply, as in `nodegate.daemon.policies`."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def version(self) -> str: ...
-    @property
-    def before(self) -> str: ...
-    @property
-    def warnings(self) -> Sequence[Finding]: ...
-    @property
-    def reload(self) -> str: ...
-
-
-class LocalPolicies(Protocol):
-    """This gateway's own policies (`nodegate.daemon.policies.Policies`)."""
-
-    @property
-    def faults(self) -> Sequence[str]: ...
-    def kinds(self) -> Sequence[str]: ...
-    def loaded(self, kind: str) -> LoadedPolicy: ...
-    def operator(self, kind: str) -> Document | None: ...
-    def version(self, kind: str) -> str: ...
-    async def apply(self, document: Document) -> Applied: ...
-    async def withdraw(self, kind: str) -> Applied: ...
-
-
 class SharedPolicies:
     """The policies of all gateways, as the admin API uses them. `me` is this gateway's name; `changed` is
     called when another document came into force or could not."""
 
     def __init__(
-        self, local: LocalPolicies, keys: KeyValues, *, me: str, clock: Clock, changed: Callable[[], None]
+        self, local: Policies, keys: KeyValues, *, me: str, clock: Clock, changed: Callable[[], None]
     ) -> None:
         self._local = local
         self._keys = keys
@@ -88,19 +59,19 @@ class SharedPolicies:
         return tuple(text for _, text in self._bad.values())
 
     def kinds(self) -> Sequence[str]:
-        """As `LocalPolicies`."""
+        """As `Policies`."""
         return self._local.kinds()
 
     def loaded(self, kind: str) -> LoadedPolicy:
-        """As `LocalPolicies`."""
+        """As `Policies`."""
         return self._local.loaded(kind)
 
     def operator(self, kind: str) -> Document | None:
-        """As `LocalPolicies`."""
+        """As `Policies`."""
         return self._local.operator(kind)
 
     def version(self, kind: str) -> str:
-        """As `LocalPolicies`."""
+        """As `Policies`."""
         return self._local.version(kind)
 
     async def apply(self, document: Document) -> Applied:

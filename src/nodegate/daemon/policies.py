@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from nodegate.daemon.enforcement import enforce, lanes_of
 from nodegate.documents import Document, load
 from nodegate.errors import BadDocument, Conflict, NodegateError, NotFound, Refused, Unavailable
-from nodegate.haproxy import guarding
-from nodegate.haproxy.guarding import Enforcement, Guarded, LaneShape
-from nodegate.haproxy.replies import Style
-from nodegate.policy import shortcuts
-from nodegate.policy.check import Finding, require_sound
-from nodegate.policy.compile import NONE, Compiled, compile_policy
+from nodegate.haproxy.guarding import Enforcement, Guarded
+from nodegate.policy.check import require_sound
 from nodegate.policy.document import LoadedPolicy, kind_of, load_policy
-from nodegate.policy.values import Cors, Policy
+from nodegate.policy.inforce import Applied
 from nodegate.settings import Settings
+
+__all__ = ["GUARDED_BY_DEFAULT", "PATIENCE", "Applied", "Policies", "PolicyDriver", "enforce", "lanes_of"]
 
 log = logging.getLogger("nodegate.daemon")
 
@@ -42,17 +40,6 @@ class PolicyDriver(Protocol):
     async def obeys(self, kind: str, version: str) -> bool:
         """Whether HAProxy obeys this version of a kind's policy."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
-    """A policy was put in force; `before` is "" when the kind had none, `reload` why one was needed."""
-
-    kind: str
-    version: str
-    before: str
-    warnings: tuple[Finding, ...]
-    reload: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,106 +190,6 @@ class Policies:
             log.error("%s; the shipped policy of %s is", self._faults[kind], kind)
         loaded = load_policy(kind)
         return _InForce(loaded=loaded, operator=None, enforcement=enforce(loaded.policy))
-
-
-# ---- from a compiled policy to what the gateway enforces -----------------------------------------------
-
-
-def enforce(policy: Policy) -> Enforcement:
-    """A policy as lanes, maps and a buffer size for HAProxy."""
-    compiled = compile_policy(policy)
-    return Enforcement(
-        kind=policy.kind,
-        style=Style.JSON_RPC if policy.form == "jsonrpc" else Style.PLAIN,
-        version=compiled.version,
-        lanes=_lanes(policy, compiled),
-        maps=_maps(policy, compiled),
-        buffer=compiled.buffer,
-        proxied=bool(policy.client.trusted_proxies),
-    )
-
-
-def _lanes(policy: Policy, compiled: Compiled) -> dict[str, LaneShape]:
-    lanes = {
-        name: LaneShape(concurrency=lane.concurrency, queue_timeout=float(lane.queue_timeout))
-        for name, lane in compiled.lanes.items()
-    }
-    if policy.head.websocket:
-        # A WebSocket stays for hours: it must not hold a place that reads need.
-        lanes["upgrade"] = LaneShape(concurrency=None, queue_timeout=5.0)
-    return lanes
-
-
-def _maps(policy: Policy, compiled: Compiled) -> dict[str, dict[str, str]]:
-    kind, maps = policy.kind, compiled.maps
-    return {
-        guarding.GUARD: dict(maps["guard"]),
-        guarding.LIMITS: _limits(kind, maps["limits"]),
-        guarding.ACCOUNTS: _accounts(kind, maps["limits"]),
-        guarding.KEY_METHODS: {f"{kind}/{name}": value for name, value in maps["key_methods"].items()},
-        guarding.TRIVIAL: shortcuts.entries(policy),
-        guarding.SUSPECTS: shortcuts.suspects(policy),
-        guarding.TEXTS: _cors_texts(policy),
-        guarding.own_map("networks", kind): _networks(policy, maps["networks"]),
-        guarding.own_map("proxies", kind): dict(maps["proxies"]),
-        guarding.own_map("keys", kind): dict(maps["keys"]),
-        guarding.own_map("cors", kind): _cors_origins(policy.cors),
-    }
-
-
-def _limits(kind: str, numbers: Mapping[str, str]) -> dict[str, str]:
-    """The limits that are looked up one by one."""
-    bans = {f"{kind}/ban/{name}": _bound(numbers[f"ban/{name}"]) for name in ("after", "seconds")}
-    return {**bans, "connections": _bound(numbers["connections"])}
-
-
-def _accounts(kind: str, numbers: Mapping[str, str]) -> dict[str, str]:
-    """`KIND`, and `KIND/key/NAME` for each key → what every request needs, looked up at once: requests at once,
-    units in 10 s and in 1 m, and 1 when a key is needed."""
-
-    def line(budget: str) -> str:
-        bounds = (numbers["concurrent"], numbers[f"{budget}/10s"], numbers[f"{budget}/1m"])
-        return "|".join([*map(_bound, bounds), numbers["key/required"]])
-
-    keys = {name.split("/")[1] for name in numbers if name.startswith("budget/") and name.count("/") == 2}
-    return {kind: line("budget"), **{f"{kind}/key/{key}": line(f"budget/{key}") for key in sorted(keys)}}
-
-
-def _bound(number: str) -> str:
-    return str(guarding.UNLIMITED) if number == NONE else number
-
-
-def _networks(policy: Policy, listed: Mapping[str, str]) -> dict[str, str]:
-    """The networks' standing; when only listed ones are served, all others are closed."""
-    closed = dict.fromkeys(("0.0.0.0/0", "::/0"), "closed") if policy.client.allowed else {}
-    return {**closed, **listed}
-
-
-def _cors_texts(policy: Policy) -> dict[str, str]:
-    if policy.cors is None:
-        return {}
-    methods = ",".join(sorted(verb.upper() for verb in policy.head.http))
-    return {
-        f"{policy.kind}/cors/methods": methods,
-        f"{policy.kind}/cors/headers": ",".join(policy.cors.headers) or "content-type",
-        f"{policy.kind}/cors/age": str(policy.cors.max_age),
-    }
-
-
-def _cors_origins(cors: Cors | None) -> dict[str, str]:
-    """Patterns of origins: `*` for everybody, `echo` for those that are told their own name."""
-    if cors is None:
-        return {}
-    if "*" in cors.origins:
-        return {".": "*"}
-    return {f"^{'.*'.join(re.escape(part) for part in glob.split('*'))}$": "echo" for glob in cors.origins}
-
-
-def lanes_of(guarded: Guarded) -> dict[str, dict[str, int | None]]:
-    """By pool and lane: requests at once per node."""
-    return {
-        pool: {name: lane.concurrency for name, lane in guarded.lanes(pool).items()} for pool in guarded.kinds
-    }
 
 
 def _read(file: Path) -> str | None:

@@ -6,9 +6,8 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
-from nodegate.daemon.state import write_private
-from nodegate.errors import Unavailable
 from nodegate.scaling import Ledger, Own, new_ledger, read_ledgers, write_ledgers
+from nodegate.systemfile.private import read_private, write_private
 
 
 class Book:
@@ -33,10 +32,7 @@ class Book:
         if ledger == self.ledger(pool):
             return
         ledgers = {**(self._ledgers or {}), pool: ledger}
-        try:
-            await asyncio.to_thread(write_private, self._file, write_ledgers(ledgers))
-        except OSError as error:
-            raise Unavailable(f"{self._file} cannot be written: {error.strerror}") from error
+        await asyncio.to_thread(write_private, self._file, write_ledgers(ledgers))
         self._ledgers = ledgers
 
     async def keep_own(self, pool: str, own: Own) -> None:
@@ -51,9 +47,5 @@ class Book:
         await self.keep(pool, replace(ledger, own=left))
 
     def _read(self) -> dict[str, Ledger]:
-        try:
-            return read_ledgers(self._file.read_text("utf-8"), file=str(self._file))
-        except FileNotFoundError:
-            return {}
-        except (OSError, UnicodeDecodeError) as error:
-            raise Unavailable(f"{self._file} cannot be read: {error}") from error
+        text = read_private(self._file)
+        return {} if text is None else read_ledgers(text, file=str(self._file))

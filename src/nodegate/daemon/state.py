@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nodegate.errors import Conflict, Unavailable
+from nodegate.systemfile.private import write_private
 
 
 def default_state_dir(environ: Mapping[str, str]) -> Path:
@@ -94,14 +95,3 @@ class StateDir:
         token = secrets.token_urlsafe(32)
         write_private(self.token, token + "\n")
         return token
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace the file at `path` in one step, readable by the owner alone."""
-    draft = path.with_name(f"{path.name}.new")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

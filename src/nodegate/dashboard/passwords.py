@@ -10,9 +10,9 @@ from pathlib import Path
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
-from nodegate.daemon.state import write_private
 from nodegate.dashboard.roles import Role
 from nodegate.errors import BadDocument, Fault, Unavailable
+from nodegate.systemfile.private import write_private
 
 FILE = "passwords"
 SHORTEST = 10
@@ -81,10 +81,7 @@ class Passwords:
 
     def _write(self, hashes: Mapping[Role, str]) -> None:
         document = {role.value: known for role, known in sorted(hashes.items())}
-        try:
-            write_private(self.path, json.dumps(document, indent=1) + "\n")
-        except OSError as error:
-            raise Unavailable(f"{self.path} cannot be written: {error.strerror}") from error
+        write_private(self.path, json.dumps(document, indent=1) + "\n")
 
 
 def _is(known: str, password: str) -> bool:

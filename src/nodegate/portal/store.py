@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +11,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from nodegate.errors import Unavailable
+from nodegate.systemfile.sqlite import Form, SqliteFile
 
 T = TypeVar("T")
-
-SCHEMA = 1
-APPLICATION = 0x6E6F6470  # "nodp": not the registry's file
 
 _TABLES = """
     CREATE TABLE registrations (
@@ -38,75 +35,42 @@ _TABLES = """
     CREATE TABLE hits (subject TEXT NOT NULL, at REAL NOT NULL);
     CREATE INDEX by_subject ON hits (subject, at);
 """
+# FULL: a link that was used, or a ban, must outlive a power cut. "nodp": not the registry's file.
+_FORM = Form(
+    name="the portal's store", application=0x6E6F6470, schema=1, tables=_TABLES, synchronous="FULL", busy=5.0
+)  # fmt: skip
+
+
+class _PortalFile(SqliteFile):
+    def _connect(self) -> sqlite3.Connection:
+        db = super()._connect()
+        db.row_factory = sqlite3.Row
+        return db
+
+    def _words(self, error: Exception) -> str:
+        return (
+            f"the portal's store {self._path} cannot be used: {error}; check the disk, owner and mode. If it is "
+            "damaged, put a backup in its place, or move it away: nodes keep serving, their owners register anew"
+        )
 
 
 class Store:
     """The file at `path`, made at the first use, mode 0600. All methods raise Unavailable, in words."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._db: sqlite3.Connection | None = None
+        self._file = _PortalFile(path, _FORM)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="portal")
 
     async def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """The result of `work` in one transaction; what it raises rolls back and goes on."""
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._worker, self._transact, work)
+            return await loop.run_in_executor(self._worker, self._file.transact, work)
         except RuntimeError as error:  # the executor is shut down
             raise Unavailable("the portal's store is closed: nodegate is stopping") from error
 
     async def close(self) -> None:
         """Close the file. May be called again."""
         with suppress(RuntimeError):
-            await asyncio.get_running_loop().run_in_executor(self._worker, self._close)
+            await asyncio.get_running_loop().run_in_executor(self._worker, self._file.close)
         self._worker.shutdown(wait=False)
-
-    def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        try:
-            db = self._db or self._open()
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                result = work(db)
-                db.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    db.execute("ROLLBACK")
-                raise
-        except (sqlite3.Error, OSError) as error:
-            self._close()
-            raise Unavailable(
-                f"the portal's store {self._path} cannot be used: {error}; check the disk, owner and mode. If it is "
-                "damaged, put a backup in its place, or move it away: nodes keep serving, their owners register anew"
-            ) from error
-        return result
-
-    def _open(self) -> sqlite3.Connection:
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        db = sqlite3.connect(self._path, isolation_level=None, timeout=5.0, check_same_thread=False)
-        try:
-            db.row_factory = sqlite3.Row
-            application = db.execute("PRAGMA application_id").fetchone()[0]
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0 and application == 0 and not db.execute("SELECT 1 FROM sqlite_schema").fetchone():
-                db.execute("PRAGMA journal_mode = WAL")
-                db.executescript(
-                    f"BEGIN; {_TABLES} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {SCHEMA}; COMMIT;"
-                )
-            elif application != APPLICATION or version != SCHEMA:
-                raise sqlite3.DatabaseError(f"it is not a store of this version (schema {version})")
-            elif (found := str(db.execute("PRAGMA quick_check(1)").fetchone()[0])) != "ok":
-                raise sqlite3.DatabaseError(found)
-            # A link that was used, or a ban, must outlive a power cut.
-            db.execute("PRAGMA synchronous = FULL")
-        except BaseException:
-            db.close()
-            raise
-        self._db = db
-        return db
-
-    def _close(self) -> None:
-        if self._db is not None:
-            with suppress(sqlite3.Error):
-                self._db.close()
-        self._db = None

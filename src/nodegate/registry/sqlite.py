@@ -44,7 +44,7 @@ class SqliteRegistry:
     async def read(self) -> Inventory:
         """All nodes now; records that cannot be understood are in `faults`."""
         read_at = self._clock.now()
-        index, nodes, faults = await self._run(lambda: self._file.transact(self._read))
+        index, nodes, faults = await self._run(lambda: self._file.transact(self._read, write=False))
         return Inventory(nodes=nodes, index=index, read_at=read_at, faults=faults)
 
     async def changed(self, after: int) -> int:
@@ -52,7 +52,7 @@ class SqliteRegistry:
         `POLL` for one of another process."""
         while True:
             written = self._written
-            index = await self._run(lambda: self._file.transact(_index))
+            index = await self._run(lambda: self._file.transact(_index, write=False))
             if index != after:
                 return index
             with suppress(TimeoutError):
@@ -96,7 +96,7 @@ class SqliteRegistry:
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            return await self._run(lambda: self._file.transact(work, write=True))
+            return await self._run(lambda: self._file.transact(work))
         finally:
             self._announce()
 

@@ -16,23 +16,15 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
 from nodegate.errors import Unavailable
-
-T = TypeVar("T")
+from nodegate.systemfile.sqlite import Form, NewerSchema, SqliteFile, code_of, connected, lay_out
 
 SCHEMA = 1
-APPLICATION = 0x6E6F6467  # "nodg", in the file's header: tells `file` and us whose it is
-
-BUSY = 2.0
-"""Seconds to wait for another process's lock. A write of ours holds it for milliseconds."""
 
 _TABLES = """
-    BEGIN;
     CREATE TABLE state (
         one INTEGER PRIMARY KEY CHECK (one = 1),
         latest INTEGER NOT NULL CHECK (typeof(latest) = 'integer')
@@ -43,56 +35,26 @@ _TABLES = """
         version INTEGER NOT NULL CHECK (typeof(version) = 'integer'),
         record TEXT NOT NULL
     ) WITHOUT ROWID;
-    COMMIT;
 """
+# "nodg". FULL: an intent that was confirmed ("drained") must outlive a power cut. A write of ours holds the lock for
+# milliseconds.
+_FORM = Form(
+    name="registry", application=0x6E6F6467, schema=SCHEMA, tables=_TABLES, synchronous="FULL", busy=2.0
+)  # fmt: skip
 
 _Mark = tuple[int, int, int, int]
 
 
-class DatabaseFile:
+class DatabaseFile(SqliteFile):
     """The SQLite file at `path`. All methods raise Unavailable, with what to do, when it cannot be used."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._db: sqlite3.Connection | None = None
+        super().__init__(path, _FORM)
         self._mark: _Mark | None = None  # the file as we left it
         self._commits = 0  # what SQLite counts up when another connection commits
         self._seen = False
 
-    def transact(self, work: Callable[[sqlite3.Connection], T], *, write: bool = False) -> T:
-        """The result of `work` in one transaction; what it raises rolls back and goes on."""
-        try:
-            db = self._open()
-            db.execute("BEGIN IMMEDIATE" if write else "BEGIN")
-            try:
-                result = work(db)
-                db.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    db.execute("ROLLBACK")
-                raise
-            if write:
-                self._settle(db)
-        except sqlite3.Error as error:
-            if _code(error) not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-                self.close()
-            raise Unavailable(_words(self._path, error)) from error
-        except UnicodeDecodeError as error:  # SQLite quotes a damaged schema, and Python expects text
-            self.close()
-            raise Unavailable(_damaged(self._path, "its schema is not text")) from error
-        except OSError as error:
-            self.close()
-            raise Unavailable(f"registry {self._path}: {error.strerror}; check its directory") from error
-        return result
-
-    def close(self) -> None:
-        """Close the connection, if there is one; the next use opens the file again."""
-        if self._db is not None:
-            with suppress(sqlite3.Error):
-                self._db.close()
-        self._db = None
-
-    def _open(self) -> sqlite3.Connection:
+    def _ready(self) -> sqlite3.Connection:
         mark = self._look()
         as_left = mark is not None and mark == self._mark
         if self._db is not None and as_left and _commits(self._db) == self._commits:
@@ -127,10 +89,7 @@ class DatabaseFile:
             os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
             db = sqlite3.connect(draft, isolation_level=None)
             try:
-                db.execute("PRAGMA journal_mode = WAL")
-                db.execute(f"PRAGMA application_id = {APPLICATION}")
-                db.execute(f"PRAGMA user_version = {SCHEMA}")
-                db.executescript(_TABLES)
+                lay_out(db, self._form)
             finally:
                 db.close()
             with suppress(FileExistsError):
@@ -143,55 +102,45 @@ class DatabaseFile:
 
     def _connect(self) -> sqlite3.Connection:
         """A connection to a file that is whole and ours. `mode=rw`: SQLite must not make one."""
-        db = sqlite3.connect(f"{self._path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=BUSY)
+        if not self._path.stat().st_size:
+            raise sqlite3.DatabaseError("it is an empty file")
+        db = connected(f"{self._path.as_uri()}?mode=rw", self._form, uri=True, make=False)
         try:
-            # FULL: an intent that was confirmed ("drained") must outlive a power cut. NORMAL would be safe
-            # against damage, but may forget the last commits.
-            db.execute("PRAGMA synchronous = FULL")
-            self._check_owner(db)
-            found = [str(row[0]) for row in db.execute("PRAGMA quick_check(1)")]
-            if found != ["ok"]:
-                raise Unavailable(_damaged(self._path, found[0]))
             db.execute("SELECT latest FROM state, nodes LIMIT 0")
-            db.execute("PRAGMA journal_mode = WAL")
         except BaseException:
             db.close()
             raise
         return db
 
-    def _check_owner(self, db: sqlite3.Connection) -> None:
-        application = db.execute("PRAGMA application_id").fetchone()[0]
-        schema = db.execute("PRAGMA user_version").fetchone()[0]
-        if application != APPLICATION:
-            what = "a database of something else" if self._path.stat().st_size else "an empty file"
-            raise Unavailable(_damaged(self._path, f"it is {what}"))
-        if schema < SCHEMA:
-            raise Unavailable(_damaged(self._path, f"schema {schema} never was"))
-        if schema > SCHEMA:
-            raise Unavailable(
-                f"registry {self._path} was written by a newer nodegate (schema {schema}, this one knows "
-                f"{SCHEMA}); run that version, or point --state to another directory"
-            )
-
-    def _settle(self, db: sqlite3.Connection) -> None:
+    def _committed(self, db: sqlite3.Connection) -> None:
         """Move what was committed into the file. It is safe in the log already: a reader in another process
         that is in the way, or a full disk, only puts this off."""
         with suppress(sqlite3.Error):
             db.execute("PRAGMA busy_timeout = 0")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        db.execute(f"PRAGMA busy_timeout = {int(BUSY * 1000)}")
+        db.execute(f"PRAGMA busy_timeout = {int(self._form.busy * 1000)}")
         self._mark = self._look()
+
+    def _words(self, error: Exception) -> str:
+        path = self._path
+        if isinstance(error, OSError):
+            return f"registry {path}: {error.strerror}; check its directory"
+        if isinstance(error, UnicodeDecodeError):  # SQLite quotes a damaged schema, and Python expects text
+            return _damaged(path, "its schema is not text")
+        if isinstance(error, NewerSchema):
+            return (
+                f"registry {path} was written by a newer nodegate ({error}); run that version, or point --state to "
+                "another directory"
+            )
+        if advice := _ADVICE.get(code_of(error)):
+            return f"registry {path} {advice.replace('FILE', str(path))} ({error})"
+        return _damaged(path, str(error))
 
 
 def _commits(db: sqlite3.Connection) -> int:
     """Changes whenever another connection, of this process or another, has committed."""
     version: int = db.execute("PRAGMA data_version").fetchone()[0]
     return version
-
-
-def _code(error: sqlite3.Error) -> int:
-    """SQLite's primary result code, without the detail in the upper bits; 0 for errors of the module."""
-    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
 def _damaged(path: Path, found: str) -> str:
@@ -211,13 +160,3 @@ _ADVICE = {
     sqlite3.SQLITE_FULL: "cannot be written, the disk is full; free some space",
     sqlite3.SQLITE_IOERR: "cannot be read or written; check the disk, its free space and quota",
 }
-
-
-def _words(path: Path, error: sqlite3.Error) -> str:
-    """What happened to the file and what to do about it."""
-    code = _code(error)
-    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-        return _damaged(path, str(error))
-    if advice := _ADVICE.get(code):
-        return f"registry {path} {advice.replace('FILE', str(path))} ({error})"
-    return _damaged(path, str(error))

@@ -22,7 +22,7 @@ from nodegate.daemon.control import Control, Parts
 from nodegate.daemon.history import MAX_EVENTS, History
 from nodegate.daemon.policies import Policies
 from nodegate.daemon.scaler import Scaler, ScalerParts
-from nodegate.daemon.state import StateDir, write_private
+from nodegate.daemon.state import StateDir
 from nodegate.daemon.supervise import Job
 from nodegate.daemon.watch import Watch, WatchParts
 from nodegate.dashboard.door import Dashboard
@@ -36,12 +36,14 @@ from nodegate.portal.serve import RunningPortal, running_portal
 from nodegate.portal.service import PortalParts
 from nodegate.probe.exchange import Upstream, tls_context
 from nodegate.protocols import adapters as load_adapters
+from nodegate.registry.aliases import itself
 from nodegate.registry.consul import ConsulRegistry
 from nodegate.registry.declared import DeclaredRegistry
 from nodegate.registry.make import make_registry
 from nodegate.registry.publishing import Publisher
 from nodegate.registry.records import declared_nodes
 from nodegate.settings import Settings
+from nodegate.systemfile.private import write_private
 from nodegate.telemetry import Telemetry
 from nodegate.telemetry.kinds import Kind, event
 from nodegate.wiring.chores import banner, rotate_access_log, until_signal, watch_certificate
@@ -146,6 +148,8 @@ class Daemon:
             )
         )  # fmt: skip
         prober.colleagues = cluster.words
+        if self.publisher is not None:
+            self.publisher.itself, self.publisher.leads = itself(self.settings, cluster.me), cluster.leads
         self.telemetry.cluster.document = cluster.document
         return cluster
 
@@ -154,7 +158,7 @@ class Daemon:
             ScalerParts(
                 settings=self.settings, adapters=self.adapters, registry=self.registry, clock=self.clock,
                 telemetry=self.telemetry, snapshot=self._snapshot, wake=self.control.wake,
-                directory=self.directory.path, in_charge=self._in_charge,
+                directory=self.directory.path, in_charge=self._in_charge, tell=self.alerting.tell,
             )
         )  # fmt: skip
 
@@ -172,7 +176,7 @@ class Daemon:
         return PortalParts(
             settings=self.settings, registry=self.registry, adapters=self.adapters, upstreams=self.upstreams,
             clock=self.clock, snapshot=self._snapshot, wake=self.control.wake, directory=self.directory.path,
-            mailed=portal.mailed, counted=portal.counted,
+            mailed=portal.mailed, counted=portal.counted, tell=self.alerting.tell,
         )  # fmt: skip
 
     def _context(self, token: str, portal: RunningPortal) -> ApiContext:
@@ -181,6 +185,7 @@ class Daemon:
             token=token, wake=self.control.wake, telemetry=self.telemetry, haproxy_metrics=self.driver.metrics,
             clock=self.clock, policies=self.policies, firewall=self.driver, directory=self.directory.path,
             scaling=self.scaler.shown, alerting=self.alerting, registrations=portal.registrations,
+            history=self.history,
         )  # fmt: skip
         if self.cluster is None:
             return context

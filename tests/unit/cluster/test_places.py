@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodegate.cluster.assess import SHOWN, Assessments
-from nodegate.cluster.cluster import admin_url, advertised, default_name, is_place, registration_of
-from nodegate.model import Instant, Inventory, Judgement, Node, Snapshot, Status, Verdict
+from nodegate.cluster.places import admin_url, advertised, default_name, is_place, registration_of
 from nodegate.settings import NAME, Settings
 
 
@@ -83,35 +81,3 @@ def test_a_listener_on_all_addresses_is_told_as_a_port() -> None:
 )
 def test_only_ip_addresses_with_a_port_get_into_haproxys_configuration(text: str, good: bool) -> None:
     assert is_place(text) is good
-
-
-def assessments(**statuses: Status) -> Assessments:
-    nodes = tuple(
-        Node(id=name, url=f"http://192.0.2.1:{n + 1}", kind="iri") for n, name in enumerate(statuses)
-    )
-    verdicts = {
-        name: Verdict(node_id=name, status=status, since=Instant(0.0)) for name, status in statuses.items()
-    }
-    snapshot = Snapshot(
-        at=Instant(0.0), started_at=Instant(0.0), judgement=Judgement(verdicts=verdicts),
-        inventory=Inventory(nodes=nodes, index=1, read_at=Instant(0.0)),
-    )  # fmt: skip
-    return Assessments(lambda: snapshot)
-
-
-def test_differences_between_gateways_are_told_from_here() -> None:
-    here = assessments(a=Status.UP, b=Status.DOWN, c=Status.DOWN, d=Status.UP)
-    assert here.differences({"a": "down", "b": "down", "gone": "down"}) == {
-        "a": "up here, down there",
-        "c": "down here, up there",
-    }
-
-
-def test_a_gateway_that_judges_everything_otherwise_fills_no_screen() -> None:
-    here = assessments(**{f"n{number:03}": Status.DOWN for number in range(3 * SHOWN)})
-    assert len(here.differences({})) == SHOWN
-
-
-def test_the_digest_changes_with_the_statuses_only() -> None:
-    assert assessments(a=Status.UP, b=Status.DOWN).not_up() == assessments(b=Status.DOWN).not_up()
-    assert assessments(a=Status.DOWN).not_up()[1] != assessments(b=Status.DOWN).not_up()[1]

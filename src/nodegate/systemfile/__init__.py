@@ -1,4 +1,5 @@
-"""Reading and replacing files that are not nodegate's own: whole or not at all, with mode and owner kept."""
+"""Files of this machine. Here: reading and replacing those that are not nodegate's own, whole or not at all, with mode
+and owner kept. `private`: nodegate's own text files. `sqlite`: what its own databases have in common."""
 
 from __future__ import annotations
 
