@@ -31,6 +31,7 @@ from support import until_sync
 
 PREFIX = 24
 TOOL = "ip"
+NOBODY = "02:00:00:00:00:01"
 
 
 @dataclass
@@ -83,12 +84,14 @@ class Host:
 
     def deafen(self, other: str) -> None:
         """Send nothing to the address any more."""
-        _ip("-n", self.name, "route", "replace", "blackhole", f"{other}/32")
+        _ip("-n", self.name, "route", "replace", "unreachable", f"{other}/32")
+        # Whoever is bound to the interface, as keepalived is, may send without a route: to nobody's address, then.
+        _ip("-n", self.name, "neigh", "replace", other, "lladdr", NOBODY, "dev", "eth0", "nud", "permanent")
 
     def hear(self, other: str) -> None:
         """Undo `deafen`; no error if there is nothing to undo."""
-        subprocess.run([TOOL, "-n", self.name, "route", "del", "blackhole", f"{other}/32"],
-                       capture_output=True, check=False)  # fmt: skip
+        for undo in (("route", "del", "unreachable", f"{other}/32"), ("neigh", "del", other, "dev", "eth0")):
+            subprocess.run([TOOL, "-n", self.name, *undo], capture_output=True, check=False)
 
     def kill_all(self) -> None:
         """SIGKILL for everything in the host: its power is cut."""

@@ -36,6 +36,12 @@ class Scene:
         pool: dict[str, Any] = document["pools"][0]
         return pool
 
+    async def events(self, kind: str) -> list[dict[str, Any]]:
+        """What was told of the kind, the oldest first."""
+        document = await self.gateway.api("GET", f"/api/v1/events?kind={kind}")
+        events: list[dict[str, Any]] = document["events"]
+        return events
+
     async def until_started(self, count: int = 1) -> list[str]:
         async def serving() -> list[str]:
             found = [row["id"] for row in await self.rows() if row["serving"] and row["status"] == "up"]
@@ -82,6 +88,12 @@ async def test_a_dead_node_is_replaced_and_the_replacement_goes_when_it_is_back(
         said = await stage.gateway.cli("scale", "status")
         assert said.code == 0
         assert "3 healthy, 3 wanted" in said.out
+        told = await stage.events("scaled")
+        assert [(row["data"]["action"], row["data"]["node"]) for row in told] == [
+            ("start", name), ("drain", name), ("stop", name),
+        ]  # fmt: skip
+        assert {row["subject"] for row in told} == {"pool/main"}
+        assert told[0]["text"] == f"pool main: {name} was started: 2 healthy nodes, 3 wanted"
 
 
 def stage_is_settled(stage: Scene) -> Any:
@@ -118,6 +130,16 @@ async def test_a_provider_that_fails_is_told_in_its_own_words_and_asked_again_fo
         (pool,) = said.json["pools"]
         assert "ended with exit code 4: no quota left" in pool["failure"]
         assert [own["phase"] for own in pool["own"]] == ["starting"]
+        told = await stage.events("scaling-failed")
+        assert len(told) > 1
+        assert told[0]["text"].endswith("ended with exit code 4: no quota left")
+        assert told[0]["severity"] == "warning"
+
+        async def fires() -> bool:
+            alerts = await stage.gateway.api("GET", "/api/v1/alerts")
+            return any(row["rule"] == "scaling-failed" for row in alerts["alerts"])
+
+        await until(fires, what="somebody is told of it", within=30)
 
 
 async def test_a_dry_run_shows_the_very_call_and_makes_none() -> None:

@@ -59,7 +59,7 @@ async def test_the_address_moves_when_a_gateway_dies_in_any_way_and_the_clients_
     async with pair(tmp_path) as both:
         first = await holder(both.addresses)
         gateway, _ = both.part_of(first)
-        async with watching(both.url) as seen:
+        async with watching(both.url, timeout=3.0) as seen:
             await flows(seen)
 
             # nodegate alone dies: HAProxy serves on, and nothing moves.

@@ -1,4 +1,4 @@
-"""`nodegate demo`: see it work, in half a minute, on one machine, without root."""
+"""`nodegate demo`: see it work, in less than a minute, on one machine, without root."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ REFRESH = 0.25
 def demo(once: Once = False, as_json: AsJson = False) -> None:
     """Five simulated nodes behind a gateway, a stream of client requests, and what happens to them.
 
-    One node dies, one lags, one lies, one is added, one is drained, nodegate itself is killed. Exit code 0
-    only if no client request failed. Afterwards everything stays up to play with, unless --once is given
+    One node dies, one lags, one lies, one is added, one is drained, nodegate itself is killed, and a node that
+    dies for good is replaced. Exit code 0 only if no client request failed. Afterwards everything stays up to play with, unless --once is given
     or the output is not a terminal.
     """
     if not asyncio.run(_play(once=once or as_json or not sys.stdout.isatty(), as_json=as_json)):
@@ -95,6 +95,7 @@ async def _stay(stage: Stage, show: _Show) -> None:
     show.line("It stays up for you, with clients and all. Try in another terminal:\n")
     show.line(f"  nodegate nodes list --watch --state {state}")
     show.line(f"  nodegate lab fault iri-2 hang --control {control}")
+    show.line(f"  nodegate scale status --state {state}")
     show.line(
         f"""  curl -i {stage.gateway.url} -H 'X-IOTA-API-Version: 1' -d '{{"command":"getNodeInfo"}}'\n"""
     )

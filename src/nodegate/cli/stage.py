@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -30,6 +31,7 @@ POLL = 0.05
 READY_WITHIN = 30.0
 TURN_WITHIN = 30.0
 """Seconds that a chapter's turn may take before the demo calls it failed; each takes a few."""
+END_WITHIN = 20.0
 RATE = 100.0
 CONNECTIONS = 8
 
@@ -45,6 +47,17 @@ timeout = 1.0
 
 [safety]
 panic_threshold = 0.7
+"""
+
+SCALING = """
+[pools.main.scaling]
+size = {size}
+start = {start}
+stop = {stop}
+cooldown = 1.0
+replace_after = 10.0
+idle_for = 10.0
+timeout = 30.0
 """
 
 
@@ -93,18 +106,30 @@ class Gateway:
 
     async def stop(self) -> None:
         """Stop nodegate and HAProxy, whatever state they are in."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.send_signal(signal.SIGINT)
-            try:
-                async with asyncio.timeout(20):
-                    await self._process.wait()
-            except TimeoutError:
-                await self.kill()
+        await self._end(signal.SIGINT)
         down = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "nodegate", "down", "--state", str(self.state),
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL, env=_environment(),
         )  # fmt: skip
         await down.wait()
+
+    async def restart_with(self, settings: str) -> None:
+        """Add to its nodegate.toml and restart nodegate alone, as after an upgrade. Raises as `start`."""
+        with self.config.open("a", encoding="utf-8") as file:
+            file.write(settings)
+        await self._end(signal.SIGTERM)
+        await self.start()
+
+    async def _end(self, number: signal.Signals) -> None:
+        """End nodegate in order; one that does not end is killed."""
+        if self._process is None or self._process.returncode is not None:
+            return
+        self._process.send_signal(number)
+        try:
+            async with asyncio.timeout(END_WITHIN):
+                await self._process.wait()
+        except TimeoutError:
+            await self.kill()
 
     async def ask(self, question: Callable[[AdminClient], T]) -> T:
         """Call the admin API off the event loop, so that the clients' stream never waits for it."""
@@ -195,6 +220,13 @@ async def leave(stage: Stage) -> None:
         await stage.load.stop()
     await stage.gateway.stop()
     await stage.lab.stop()
+
+
+def scaled_by_the_lab(size: int, control: str) -> str:
+    """Settings that keep the pool at `size` healthy nodes, with the lab at `control` as the provider."""
+    provider = [sys.executable, "-m", "nodegate", "lab", "provider"]
+    commands = {action: json.dumps([*provider, action, "--control", control]) for action in ("start", "stop")}
+    return SCALING.format(size=size, **commands)
 
 
 def haproxy_pid(status: StatusDocument) -> int | None:

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import typer
+
 from nodegate.cli.options import Admin, AsJson, State, Token, client
+
+if TYPE_CHECKING:
+    from nodegate.views import StatusDocument
+
+UNWELL = 1
+"""Exit code when the gateway is starting or impaired."""
 
 
 def status(*, as_json: AsJson = False, state: State = None, admin: Admin = None, token: Token = None) -> None:
-    """Show how the gateway, its registry, its HAProxy and its pools are."""
+    """Show how the gateway, its registry, its HAProxy and its pools are. Exit 1 when something is wrong."""
     from nodegate.cli import output
-    from nodegate.views import span
 
     with client(state, admin, token) as daemon:
         document = daemon.status()
     if as_json:
         output.print_json(document)
-        return
+    else:
+        _show(document)
+    if document.state != "ok":
+        raise typer.Exit(UNWELL)
+
+
+def _show(document: StatusDocument) -> None:
+    from nodegate.cli import output
+    from nodegate.views import span
+
     screen = output.console()
     facts: dict[str, object] = {
         "nodegate": f"{document.state}, version {document.version}, up {span(document.uptime_seconds)}",

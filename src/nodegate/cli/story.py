@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
-from nodegate.cli.stage import Stage, haproxy_pid, until
+from nodegate.cli.stage import Stage, haproxy_pid, scaled_by_the_lab, until
 from nodegate.errors import Unavailable
 from nodegate.lab.faults import FaultName
 from nodegate.model import Status
@@ -120,7 +120,36 @@ async def _crash(stage: Stage) -> AsyncIterator[Event]:
     )  # fmt: skip
 
 
-CHAPTERS: tuple[Chapter, ...] = (_opening, _death, _lag, _lie, _growth, _drain, _crash)
+async def _scaling(stage: Stage) -> AsyncIterator[Event]:
+    """The pool is to keep the nodes that it has, and then loses one for good."""
+    serving = await _serving(stage)
+    began = time.monotonic()
+    await stage.gateway.restart_with(scaled_by_the_lab(len(serving), stage.lab.remote.control))
+    await until(lambda: _serving(stage), lambda rows: rows.keys() >= serving.keys())
+    yield _event(
+        stage, "the pool is given a size",
+        f"{len(serving)} healthy nodes; nodegate was restarted for it, HAProxy served on",
+        time.monotonic() - began,
+    )  # fmt: skip
+    began = time.monotonic()
+    await stage.lab.remote.remove("iri-5")
+    rows = await until(
+        lambda: _serving(stage), lambda rows: "iri-5" not in rows and len(rows) >= len(serving)
+    )
+    name = min(rows.keys() - serving.keys())
+    await until(_answers(stage, name), lambda count: count > 0)
+    yield _event(
+        stage, "a node dies for good",
+        f"{name} was started instead of iri-5, proven healthy, and serves", time.monotonic() - began,
+    )  # fmt: skip
+
+
+CHAPTERS: tuple[Chapter, ...] = (_opening, _death, _lag, _lie, _growth, _drain, _crash, _scaling)
+
+
+async def _serving(stage: Stage) -> dict[str, NodeRow]:
+    """The nodes that are up and get requests, by id."""
+    return {name: row for name, row in (await stage.gateway.nodes()).items() if _serves(row)}
 
 
 def _serves(row: NodeRow) -> bool:

@@ -23,6 +23,8 @@ from nodegate.registry.records import conflicts, new_node
 from nodegate.scaling import Action, Decision, Facts, Ledger, Meter, Own, Phase, PoolScaling
 from nodegate.settings import ScalingSettings, Settings
 from nodegate.telemetry import Event, Telemetry, record
+from nodegate.telemetry.kinds import Event as Happening
+from nodegate.telemetry.kinds import Kind, event
 
 log = logging.getLogger("nodegate.daemon")
 
@@ -34,7 +36,7 @@ _LETTERS = string.ascii_lowercase + string.digits
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScalerParts:
     """What the scaler works with. `in_charge` names the gateway that scales a pool if it is another one, and
-    is empty if it is this one."""
+    is empty if it is this one. `tell` gets what was done and what failed; it must be quick."""
 
     settings: Settings
     adapters: Mapping[str, Adapter]
@@ -45,6 +47,7 @@ class ScalerParts:
     wake: Callable[[], None]
     directory: Path
     in_charge: Callable[[str], str] = lambda pool: ""
+    tell: Callable[[Happening], None] = lambda happening: None
 
 
 class Scaler:
@@ -207,6 +210,7 @@ class Scaler:
         )
         self._parts.telemetry.scaling.acted(pool, decision.action.value, ok=False)
         _say(logging.ERROR, f"pool {pool}: {words}", pool, decision)
+        self._tell(Kind.SCALING_FAILED, words, pool, decision)
 
     async def _succeeded(self, pool: str, decision: Decision) -> None:
         words = f"{decision.node} was {_DONE[decision.action]}"
@@ -216,6 +220,15 @@ class Scaler:
         await self._book.keep(pool, replace(self._book.ledger(pool), **changes))
         self._parts.telemetry.scaling.acted(pool, decision.action.value, ok=True)
         _say(logging.INFO, f"pool {pool}: {words}", pool, decision)
+        self._tell(Kind.SCALED, f"{words}: {decision.why}", pool, decision)
+
+    def _tell(self, kind: Kind, words: str, pool: str, decision: Decision) -> None:
+        happened = event(
+            self._parts.clock.now(), kind, f"pool/{pool}", f"pool {pool}: {words}",
+            pool=pool, node=decision.node, action=decision.action.value, why=decision.why,
+            healthy=decision.healthy, wanted=decision.wanted,
+        )  # fmt: skip
+        self._parts.tell(happened)
 
     def _say_dry(self, pool: str, decision: Decision) -> None:
         """Once for each new decision, not every second."""

@@ -41,6 +41,8 @@ class Kind(StrEnum):
     INTENT = "intent"
     NEIGHBOURS_LOST = "neighbours-lost"
     NEIGHBOURS_BACK = "neighbours-back"
+    NEIGHBOUR_DEAD = "neighbour-dead"
+    NEIGHBOUR_BACK = "neighbour-back"
     POOL_EMPTY = "pool-empty"
     POOL_SERVING = "pool-serving"
     POOL_STILL = "pool-still"
@@ -97,6 +99,8 @@ KINDS: Mapping[Kind, About] = {
     Kind.INTENT: About(_I, "intent", "an operator wants a node to serve, drain or go"),
     Kind.NEIGHBOURS_LOST: About(_W, "neighbours", "a node has fewer than two neighbours"),
     Kind.NEIGHBOURS_BACK: About(_I, "neighbours", "it has two or more again"),
+    Kind.NEIGHBOUR_DEAD: About(_W, "", "a watch at a node saw a neighbour die"),
+    Kind.NEIGHBOUR_BACK: About(_I, "", "that neighbour brings something again"),
     Kind.POOL_EMPTY: About(_C, "service", "no node of a pool gets requests"),
     Kind.POOL_SERVING: About(_I, "service", "a pool has a node for requests again"),
     Kind.POOL_STILL: About(_C, "motion", "a pool's height stands still: milestones or blocks have stopped"),
@@ -124,8 +128,10 @@ KINDS: Mapping[Kind, About] = {
     Kind.PEER_BACK: About(_I, "peer", "another gateway of the cluster is there"),
     Kind.SCALED: About(_I, "", "a pool was made larger or smaller"),
     Kind.SCALING_FAILED: About(_W, "", "the provider could not start or stop a node"),
-    Kind.REGISTERED: About(_I, "", "an owner registered a node"),
-    Kind.REGISTRATION: About(_I, "", "a registration was confirmed, approved, rejected or ended"),
+    Kind.REGISTERED: About(_I, "", "an owner registered a node and confirmed it"),
+    Kind.REGISTRATION: About(
+        _I, "", "a registration was approved by an operator, or ended: rejected, banned, left, removed"
+    ),
     Kind.ALERT_FIRING: About(_W, "", "an alert fires"),
     Kind.ALERT_RESOLVED: About(_I, "", "an alert is over"),
     Kind.CHANNEL_FAILED: About(_W, "channel", "a channel does not take alerts; they wait"),
@@ -138,7 +144,7 @@ class Event:
     """One thing that happened.
 
     `subject` is whom it is about: `node/ID`, `pool/NAME`, `client/ADDRESS`, `peer/ID`, `policy/KIND`,
-    `channel/NAME`, `gateway`, `registry` or `haproxy`. `text` is one sentence. `data` holds JSON-able values.
+    `channel/NAME`, `registration/ID`, `gateway`, `registry` or `haproxy`. `text` is one sentence. `data` holds JSON-able values.
     `id` counts up in the log, 0 before it is kept there.
     """
 
