@@ -18,6 +18,7 @@ SCREENSHOTS = ROOT / ".cache" / "screenshots"
 AXE = ROOT / "tests" / "js" / "node_modules" / "axe-core" / "axe.min.js"
 CHROMIUM = shutil.which("chromium")
 WIDE, PHONE = (1360, 900), (390, 844)
+THEMES: tuple[Literal["dark", "light"], ...] = ("dark", "light")
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium; apt-get install chromium")
 
@@ -39,6 +40,7 @@ class Tab:
 
     page: Page
     context: BrowserContext
+    theme: Literal["dark", "light"] = "dark"
     faults: list[str] = field(default_factory=list)
     hosts: set[str] = field(default_factory=set)
 
@@ -46,6 +48,17 @@ class Tab:
         """Keep a picture of the whole page."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         await self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+
+    async def screenshots(self, name: str) -> None:
+        """Pictures of the page as it is now, dark and light, wide and as on a phone; it is as before afterwards."""
+        size = self.page.viewport_size or {"width": WIDE[0], "height": WIDE[1]}
+        for theme in THEMES:
+            await self.page.emulate_media(color_scheme=theme)
+            for width, height in ((size["width"], size["height"]), PHONE):
+                await self.page.set_viewport_size({"width": width, "height": height})
+                await self.screenshot(f"{name}-{theme}-{width}")
+            await self.page.set_viewport_size(size)
+        await self.page.emulate_media(color_scheme=self.theme)
 
     async def axe(self) -> list[str]:
         """What axe-core finds wrong, one sentence each. Skips where it is not installed."""
@@ -66,16 +79,18 @@ async def tab(
     *,
     size: tuple[int, int] = WIDE,
     theme: Literal["dark", "light"] = "dark",
+    patience: float = 20_000,
     **options: Any,
 ) -> AsyncIterator[Tab]:
-    """A new window with cookies of its own. Faults of scripts and refused requests are collected."""
+    """A new window with cookies of its own. Faults of scripts and refused requests are collected. `patience` are
+    milliseconds for one step."""
     width, height = size
     context = await browser.new_context(
         viewport={"width": width, "height": height}, color_scheme=theme, reduced_motion="reduce", **options
     )
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(patience)
     page = await context.new_page()
-    found = Tab(page, context)
+    found = Tab(page, context, theme)
     page.on("pageerror", lambda error: found.faults.append(f"script: {error}"))
     page.on(
         "console", lambda said: found.faults.append(f"console: {said.text}") if said.type == "error" else None

@@ -343,8 +343,11 @@ async def test_nodes_are_sorted_and_filtered(stage: Stage) -> None:
 async def test_everything_can_be_reached_by_keyboard(stage: Stage) -> None:
     async with stage.logged_in() as window:
         page = window.page
+        await stage.gateway.until_serving(
+            *(f"iri-{number}" for number in range(1, 5))
+        )  # rows stay where they are
         await open_at(page, f"{stage.url}/ui/nodes")
-        await expect(page.get_by_role("button", name="Change iri-4")).to_be_visible()
+        await expect(page.locator("tr", has_text="iri-4")).to_contain_text("up")
         walked: list[str] = []
         for _ in range(60):
             await page.keyboard.press("Tab")
@@ -365,7 +368,10 @@ async def test_everything_can_be_reached_by_keyboard(stage: Stage) -> None:
         for _ in range(2):  # the table is drawn anew, and the place is kept
             before = await count.inner_text()
             await expect(count).not_to_have_text(before)
-        assert await page.evaluate("document.activeElement.getAttribute('aria-label')") == "Change iri-4"
+        await until(
+            lambda: page.evaluate("document.activeElement.getAttribute('aria-label') === 'Change iri-4'"),
+            what="the place is kept",
+        )
         await page.keyboard.press("Enter")
         dialog = page.get_by_role("dialog")
         await expect(dialog).to_be_visible()
@@ -379,6 +385,24 @@ async def test_everything_can_be_reached_by_keyboard(stage: Stage) -> None:
             lambda: page.evaluate("document.activeElement.getAttribute('aria-label') === 'Change iri-4'"),
             what="focus is back where it was",
         )
+
+
+async def test_a_row_that_moves_takes_the_focus_with_it(stage: Stage) -> None:
+    names = "tbody tr td:first-child"
+    async with stage.logged_in() as window:
+        page = window.page
+        await open_at(page, f"{stage.url}/ui/nodes")
+        await page.get_by_role("button", name="Weight").click()
+        await expect(page.locator("th[aria-sort=ascending]")).to_contain_text("Weight")
+        await page.get_by_role("button", name="Change iri-4").focus()
+        try:
+            for weight, place in ((200, -1), (1, 0)):
+                await stage.gateway.api("PATCH", "/api/v1/nodes/iri-4", {"weight": weight})
+                await expect(page.locator(names).nth(place)).to_have_text("iri-4")
+                held = await page.evaluate("document.activeElement.getAttribute('aria-label')")
+                assert held == "Change iri-4"
+        finally:
+            await stage.gateway.api("PATCH", "/api/v1/nodes/iri-4", {"weight": 100})
 
 
 async def test_the_theme_is_kept_for_the_session(stage: Stage) -> None:

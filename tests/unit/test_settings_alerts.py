@@ -43,6 +43,25 @@ def test_faults_point_at_their_line(tmp_path: Path, text: str, line: int, words:
     assert caught.value.faults[0].line == line
 
 
+@pytest.mark.parametrize(
+    ("table", "key", "line"),
+    [
+        ('[alerts.rules.mine]\non = ["banned"]\nhold = 5\n', "hold", 3),
+        ('[alerts.rules.mine]\non = ["pool-out", "started"]\nabove = 0.5\nhold = 5\n', "above", 3),
+        ('[alerts.rules.mine]\nbelow = 1\non = ["node-added"]\n', "below", 2),
+        ("[alerts.rules.haproxy-restarted]\nclear = 60\nhold = 60\n", "hold", 3),
+    ],
+)
+def test_an_event_is_not_asked_how_long_it_lasts_or_how_much_it_is(
+    tmp_path: Path, table: str, key: str, line: int
+) -> None:
+    path = file(tmp_path, table)
+    with pytest.raises(BadDocument, match="it is an event, which happens at one moment") as caught:
+        rules_of(load_settings(path, {}).alerts, load(path))
+    fault = caught.value.faults[0]
+    assert (fault.file, fault.line, fault.key.rpartition(".")[2]) == (str(path), line, key)
+
+
 def test_a_rule_without_a_signal_points_at_its_table(tmp_path: Path) -> None:
     path = file(tmp_path, "[alerts]\ngroup = 1\n\n[alerts.rules.mine]\nhold = 3\n")
     with pytest.raises(BadDocument, match="a new rule needs `on`") as caught:

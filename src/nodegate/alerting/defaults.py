@@ -15,6 +15,7 @@ from nodegate.documents import Document
 from nodegate.errors import BadDocument, Fault
 from nodegate.model import Seconds
 from nodegate.settings import AlertsSettings, RuleSettings
+from nodegate.settings.alerts import OCCURRENCES
 from nodegate.telemetry.kinds import Severity
 
 _HOUR = Seconds(3600.0)
@@ -54,14 +55,22 @@ DEFAULT_RULES: tuple[Rule, ...] = (
     Rule(name="policy-faults", on=("policy-faults",)),
     Rule(name="peer-lost", on=("peer-lost",), hold=Seconds(30.0)),
     Rule(name="scaling-failed", on=("scaling-failed",), clear=Seconds(600.0)),
+    # For each of a node's neighbours that a watch at the node tells of; hours of silence are one alert.
+    Rule(name="neighbour-dead", on=("neighbour-dead",), clear=Seconds(600.0)),
     Rule(name="channel-failed", on=("channel-failed",), hold=Seconds(300.0)),
     Rule(name="ban", on=("banned",), severity=Severity.INFO, clear=Seconds(600.0)),
+    Rule(name="registered", on=("registered",), severity=Severity.INFO, clear=Seconds(600.0)),
 )  # fmt: skip
 
 
+_OF_SIGNALS = ("above", "below", "hold")
+"""What only signals have: something that lasts, and a value."""
+
+
 def rules_of(settings: AlertsSettings, document: Document | None = None) -> tuple[Rule, ...]:
-    """The rules in force; `document` is the one that the settings come from. Raises BadDocument for a new rule that says not what it looks at, and for a rule
-    that mutes one that there is not."""
+    """The rules in force; `document` is the one that the settings come from. Raises BadDocument for a new rule that
+    says not what it looks at, for one that asks an event how long or how much, and for one that mutes a rule that
+    there is not."""
     written = document or Document(file="nodegate.toml", data={}, lines={})
 
     def fault(rule: str, key: str, message: str) -> Fault:
@@ -77,6 +86,10 @@ def rules_of(settings: AlertsSettings, document: Document | None = None) -> tupl
             faults.append(fault(name, "on", "a new rule needs `on`: the signals or events that it looks at"))
         else:
             rules[name] = replace(rules.get(name) or _based(Rule(name=name, on=()), settings), **_given(own))
+            happens = next((one for one in rules[name].on if one in OCCURRENCES), None)
+            words = f"means nothing for {happens!r}: it is an event, which happens at one moment; remove this line"
+            given = [key for key in _OF_SIGNALS if getattr(own, key) is not None]
+            faults += [fault(name, key, words) for key in given if happens]
     for name, own in settings.rules.items():
         faults += [
             fault(name, "mutes", f"there is no rule {other!r}") for other in own.mutes if other not in rules

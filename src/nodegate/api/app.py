@@ -19,6 +19,7 @@ from nodegate.api.events import event_routes
 from nodegate.api.fabio import fabio_routes
 from nodegate.api.gateways import gateway_routes
 from nodegate.api.guard import Guard
+from nodegate.api.history import history_routes
 from nodegate.api.nodes import node_routes
 from nodegate.api.policy import policy_routes
 from nodegate.api.reference import page
@@ -57,6 +58,7 @@ def create_app(context: ApiContext, *, doors: Mapping[str, ASGIApp] | None = Non
     app.include_router(scaling_routes(context), dependencies=bearer)
     app.include_router(registration_routes(context), dependencies=bearer)
     app.include_router(event_routes(context), dependencies=bearer)
+    app.include_router(history_routes(context), dependencies=bearer)
     app.include_router(guarded, dependencies=bearer)
     app.include_router(open_routes)
     _add_documentation(app)

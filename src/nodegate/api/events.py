@@ -13,10 +13,11 @@ from nodegate.alerting.service import Alerting
 from nodegate.api.bodies import StrictRoute
 from nodegate.api.context import ApiContext
 from nodegate.api.errors import ErrorDocument
-from nodegate.errors import Unavailable
+from nodegate.errors import NotFound, Unavailable
 from nodegate.model import Instant, Seconds
 from nodegate.telemetry import Event, record
-from nodegate.telemetry.kinds import Kind
+from nodegate.telemetry.kinds import Kind, event
+from nodegate.views import span
 from nodegate.views.events import AlertsDocument, EventsDocument, SilenceRow, TestsDocument
 
 log = logging.getLogger("nodegate.api")
@@ -24,9 +25,22 @@ log = logging.getLogger("nodegate.api")
 LONGEST_WAIT = 60.0
 
 _ERRORS = {
-    404: "there is no such channel or silence",
+    404: "there is no such channel, silence or node",
     503: "the event log cannot be read or written",
 }
+
+
+class NeighbourReport(BaseModel):
+    """What a watch at a node saw of one neighbour."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    node: str = Field(max_length=128, description="id of the node whose neighbour it is")
+    neighbour: str = Field(max_length=256, pattern=r"^[!-~]+$", description="its address, or its identity")
+    dead: bool = Field(description="false when it brings something again")
+    quiet: Annotated[float, Field(strict=False)] | None = Field(
+        None, ge=0, description="seconds of its silence"
+    )
 
 
 class NewSilence(BaseModel):
@@ -52,6 +66,7 @@ def event_routes(context: ApiContext) -> APIRouter:
     """All routes of events and alerts."""
     router = APIRouter(prefix="/api/v1", tags=["events"], route_class=StrictRoute)
     _add_events(router, context)
+    _add_reports(router, context)
     _add_alerts(router, context)
     return router
 
@@ -84,6 +99,29 @@ def _add_events(router: APIRouter, context: ApiContext) -> None:
             limit=limit,
         )
         return await _alerting(context).events(query, Seconds(wait))
+
+
+def _add_reports(router: APIRouter, context: ApiContext) -> None:
+    @router.post(
+        "/events/neighbours", summary="A node's neighbour died or came back", status_code=204,
+        responses=_responses(404, 503),
+    )  # fmt: skip
+    async def report_neighbour(report: NeighbourReport) -> None:
+        """Keep it as an event of the node, for alerts. A watch at the node tells it; nodegate cannot see it itself."""
+        inventory = context.snapshot().inventory
+        node = next((one for one in inventory.nodes if one.id == report.node), None) if inventory else None
+        if node is None:
+            raise NotFound(f"there is no node {report.node!r}")
+        silence = (
+            f": nothing new for {span(report.quiet)}" if report.dead and report.quiet is not None else ""
+        )
+        words = f"is dead{silence}" if report.dead else "brings something again"
+        happened = event(
+            context.clock.now(), Kind.NEIGHBOUR_DEAD if report.dead else Kind.NEIGHBOUR_BACK, f"node/{node.id}",
+            f"{report.neighbour}, a neighbour of {node.id}, {words}",
+            pool=node.pool, neighbour=report.neighbour, quiet=report.quiet,
+        )  # fmt: skip
+        _alerting(context).tell(happened)
 
 
 def _add_alerts(router: APIRouter, context: ApiContext) -> None:

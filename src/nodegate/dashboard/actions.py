@@ -15,6 +15,7 @@ from nodegate.dashboard.source import Source
 from nodegate.dataplane.tables import counted_as
 from nodegate.errors import NotFound, Refused
 from nodegate.model import Intent, Node
+from nodegate.registry.records import document_of
 from nodegate.telemetry import Event, record
 
 log = logging.getLogger("nodegate.dashboard")
@@ -112,24 +113,9 @@ async def _back(
         stored = await intents.change(source.context, after.id, former, after.version)
     except NotFound:
         # It was removed and is forgotten already: declare it anew as it was.
-        stored = await intents.declare(source.context, _declaration(before))
+        stored = await intents.declare(source.context, document_of(before))
     await _seen(source, stored)
     return Done(text=f"{after.id} is as it was before")
-
-
-def _declaration(node: Node) -> dict[str, object]:
-    fields: dict[str, object] = {
-        "id": node.id,
-        "url": node.url,
-        "kind": node.kind,
-        "pool": node.pool,
-        "weight": node.weight,
-        "maxconn": node.maxconn,
-        "tls_verify": node.tls_verify,
-        "options": dict(node.options),
-        "intent": node.intent.value,
-    }
-    return fields
 
 
 async def _node(source: Source, node_id: str) -> Node:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import nicegui.elements.echart  # noqa: F401 -- serves the library that `Plot` fetches
 from nicegui import ui
+from nicegui.element import Element
 
 from nodegate.daemon.history import History, Point
 from nodegate.dashboard.hub import Look
@@ -25,6 +28,26 @@ OWN = {"up": "#3c9460", "degraded": "#c98a1b", "down": "#c0504d", "unknown": GRE
 Unit = Callable[[float], float]
 
 
+class Plot(Element, component=Path("assets") / "plot.js"):
+    """What ECharts makes of `options`; call `update` after a change of them."""
+
+    def __init__(self, label: str, options: dict[str, Any]) -> None:
+        super().__init__()
+        self.props["options"] = options
+        self.props["role"], self.props["aria-label"] = "img", label
+        self.classes("chart")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """In ECharts' own terms."""
+        options: dict[str, Any] = self.props["options"]
+        return options
+
+    @options.setter
+    def options(self, options: dict[str, Any]) -> None:
+        self.props["options"] = options
+
+
 class Chart:
     """Lines over one hour. `lines` maps what the legend says to the history's series; `scale` turns a value into
     the unit that `title` names."""
@@ -35,8 +58,7 @@ class Chart:
         self._history = history
         self._lines = dict(lines)
         self._scale = scale
-        self._chart = ui.echart(_options(title), renderer="svg").classes("chart")
-        self._chart.props(f'role="img" aria-label="{title}, the last hour"')
+        self._chart = Plot(f"{title}, the last hour", _options(title))
         self._number = 0
 
     def show(self, look: Look, lines: Mapping[str, str] | None = None) -> None:

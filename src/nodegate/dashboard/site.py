@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import logging
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from starlette.types import ASGIApp
 
 from nodegate.dashboard.files import Files, Nonces
 from nodegate.dashboard.frame import Build, Site, open_page
+from nodegate.dashboard.gate import TOKEN
 from nodegate.dashboard.pages import (
     clients,
     cluster,
@@ -25,7 +27,11 @@ from nodegate.dashboard.pages import (
     policy,
     registrations,
 )
+from nodegate.dashboard.roles import Role
 from nodegate.dashboard.source import Source
+from nodegate.dashboard.warm import warm
+
+log = logging.getLogger("nodegate.dashboard")
 
 PAGES: tuple[tuple[str, str, Build], ...] = (
     ("/", "Overview", overview.build),
@@ -37,6 +43,8 @@ PAGES: tuple[tuple[str, str, Build], ...] = (
     ("/cluster", "Cluster", cluster.build),
     ("/registrations", "Registrations", registrations.build),
 )
+FIRST = ("/", "/nodes")
+"""Pages that are built once before somebody waits for them; together they have all that pages are made of."""
 RECONNECT = 25.0
 """Seconds for which a page that lost its connection is kept: a phone that changes its network."""
 
@@ -60,12 +68,31 @@ async def running(source: Source, prefix: str) -> AsyncIterator[ASGIApp]:
     )  # fmt: skip
     async with host.router.lifespan_context(host):
         looking = asyncio.create_task(site.hub.run(), name="dashboard")
+        files = Files(host)
         try:
-            yield Files(host)
+            await _warm(site, files, prefix)
+            yield files
         finally:
             looking.cancel()
             with suppress(asyncio.CancelledError):
                 await looking
+
+
+async def _warm(site: Site, files: ASGIApp, prefix: str) -> None:
+    """Build the pages that people open first, for a viewer who is gone afterwards."""
+    sessions, now = site.source.sessions, site.source.now()
+    viewer = sessions.of_cookie(sessions.begin(Role.VIEWER, TOKEN, now), now)
+    assert viewer is not None
+    strangers = set(Client.instances)
+    try:
+        count = await warm(files, [f"{prefix}{path}" for path in FIRST], viewer.id)
+        log.debug("%d files of the dashboard are ready", count)
+    except Exception:  # the pages work without it, only later
+        log.exception("the dashboard's pages could not be prepared by a fault of nodegate's own")
+    finally:
+        sessions.end(viewer.id)
+        for name in set(Client.instances) - strangers:
+            Client.instances[name].delete()
 
 
 def _add(site: Site, path: str, title: str, build: Build) -> None:
@@ -78,6 +105,3 @@ def _add_node(site: Site) -> None:
     @ui.page("/nodes/{node_id}")
     async def show(client: Client, request: Request, node_id: str) -> None:
         await open_page(site, client, request, node_id, "/nodes", node.build_for(node_id))
-
-
-Running = Callable[[Source, str], AsyncIterator[ASGIApp]]

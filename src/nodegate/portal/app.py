@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -12,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from nodegate.errors import Malformed, NodegateError, NotFound, Refused, Unavailable
+from nodegate.errors import NotFound, Refused
 from nodegate.model import Seconds, Snapshot
 from nodegate.portal.answers import Application, Limited, LinkOver, Sent, Wrong
 from nodegate.portal.badges import Badges
@@ -23,19 +21,16 @@ from nodegate.portal.ownerview import owned_node
 from nodegate.portal.pages import Pages
 from nodegate.portal.places import DEFAULT_PORTS
 from nodegate.portal.records import State
+from nodegate.portal.replies import Replies
 from nodegate.portal.tokens import Purpose
-from nodegate.portal.web import FORM_COOKIE, SESSION_COOKIE, Forms, Frame, client_of, form_of, html, static
+from nodegate.portal.web import SESSION_COOKIE, Forms, Frame, client_of, form_of, static
 from nodegate.ports import Clock
 from nodegate.settings.portal import PortalSettings
-from nodegate.views import span
-
-log = logging.getLogger("nodegate.portal")
 
 _LINKS = {
     Purpose.CONFIRM: ("Confirm your node", "One click and you are done. This confirms that the e-mail address is yours, and lets the node join:", "Confirm and join"),
     Purpose.OWNER: ("Open your page", "This opens the page of your nodes in this browser.", "Open my page"),
 }  # fmt: skip
-_OVER = "This link does not work any more"
 _DONE = {"pause": "paused", "resume": "resumed", "leave": "left"}
 _NOTES = {
     "paused": "Paused. Requests under way may finish; there will be no new ones.",
@@ -44,8 +39,6 @@ _NOTES = {
     "confirmed": "Confirmed. Thank you!",
 }
 _STATIC = {"/style.css": "text/css", "/icon.svg": "image/svg+xml"}
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Portal:
@@ -62,31 +55,35 @@ class Portal:
         self._forms = forms
         self._badges = badges
         self._clock = clock
+        self._replies = Replies(pages=pages, forms=forms, clock=clock)
         self._snapshot = snapshot
 
     def app(self, *, base: str, secure: bool) -> Frame:
         """The whole application."""
         routes = [
-            Route("/", self._guarded(self.show_form), methods=["GET"]),
-            Route("/", self._guarded(self.register), methods=["POST"]),
-            Route("/link", self._guarded(self.show_link), methods=["GET"]),
-            Route("/link", self._guarded(self.send_link), methods=["POST"]),
+            Route("/", self._replies.guarded(self.show_form), methods=["GET"]),
+            Route("/", self._replies.guarded(self.register), methods=["POST"]),
+            Route("/link", self._replies.guarded(self.show_link), methods=["GET"]),
+            Route("/link", self._replies.guarded(self.send_link), methods=["POST"]),
             Route(
-                "/{purpose:str}/{token:str}", self._guarded(self.show_token), methods=["GET"], name="token"
+                "/{purpose:str}/{token:str}",
+                self._replies.guarded(self.show_token),
+                methods=["GET"],
+                name="token",
             ),
-            Route("/{purpose:str}/{token:str}", self._guarded(self.use_token), methods=["POST"]),
-            Route("/{purpose:str}/{token:str}/renew", self._guarded(self.renew), methods=["POST"]),
+            Route("/{purpose:str}/{token:str}", self._replies.guarded(self.use_token), methods=["POST"]),
+            Route("/{purpose:str}/{token:str}/renew", self._replies.guarded(self.renew), methods=["POST"]),
         ]
         first = [
             *(Route(path, static(path, kind), methods=["GET"]) for path, kind in _STATIC.items()),
-            Route("/badge/{node:str}.svg", self._guarded(self._badges.show), methods=["GET"]),
-            Route("/mine", self._guarded(self.show_mine), methods=["GET"]),
-            Route("/mine/{id:str}/{deed:str}", self._guarded(self.act), methods=["POST"]),
-            Route("/signout", self._guarded(self.sign_out), methods=["POST"]),
+            Route("/badge/{node:str}.svg", self._replies.guarded(self._badges.show), methods=["GET"]),
+            Route("/mine", self._replies.guarded(self.show_mine), methods=["GET"]),
+            Route("/mine/{id:str}/{deed:str}", self._replies.guarded(self.act), methods=["POST"]),
+            Route("/signout", self._replies.guarded(self.sign_out), methods=["POST"]),
         ]
         app = Starlette(
             routes=[*first, *routes],
-            exception_handlers={HTTPException: self._not_found, 500: self._broken},  # type: ignore[dict-item]
+            exception_handlers={HTTPException: self._replies.not_found, 500: self._replies.broken},  # type: ignore[dict-item]
         )
         return Frame(app, base=base, secure=secure)
 
@@ -106,7 +103,7 @@ class Portal:
         if fields.get(
             "website"
         ):  # nobody sees this field; programs that fill in everything get the usual answer
-            return html(self._pages.page("sent", email=fields.get("email", ""), examined=None))
+            return self._replies.sent(fields.get("email", ""))
         outcome = await self._desk.apply(
             Application(
                 email=fields.get("email", ""),
@@ -116,9 +113,9 @@ class Portal:
             )
         )
         if isinstance(outcome, Sent):
-            return html(self._pages.page("sent", email=outcome.email, examined=outcome.examined))
+            return self._replies.sent(outcome.email, outcome.examined)
         if isinstance(outcome, Limited):
-            return self._limited(outcome)
+            return self._replies.limited(outcome)
         if isinstance(outcome, Examined):
             return self._form(request, fields, status=422, examined=outcome)
         return self._form(request, fields, status=422, faults=outcome.faults)
@@ -129,7 +126,7 @@ class Portal:
     ) -> Response:  # fmt: skip
         kinds = list(self._desk.kinds)
         known = {name: values.get(name, "") for name in ("email", "place", "kind")}
-        return self._page(
+        return self._replies.page(
             request, "form", status, values=known, faults=_faults(faults), examined=examined, note=note, kinds=kinds,
             example_port=DEFAULT_PORTS.get(kinds[0], 443),
         )  # fmt: skip
@@ -142,9 +139,9 @@ class Portal:
         try:
             _, registration = await self._desk.look(purpose, text)
         except LinkOver as error:
-            return self._over(request, str(error), purpose, text)
+            return self._replies.over(request, str(error), purpose, text)
         heading, words, button = _LINKS[purpose]
-        return self._page(
+        return self._replies.page(
             request, "button", 200, heading=heading, text=words, button=button,
             place=registration.url if purpose is Purpose.CONFIRM else "",
             action=f"{self._pages.base}/{purpose.value}/{text}",
@@ -161,7 +158,7 @@ class Portal:
             else:
                 session, note = await self._owners.open(text), ""
         except LinkOver as error:
-            return self._over(request, str(error), purpose, text)
+            return self._replies.over(request, str(error), purpose, text)
         response = RedirectResponse(f"{self._pages.base}/mine{note}", 303)
         life = Seconds(self._settings.session_life)
         self._forms.keep(response, SESSION_COOKIE, session, life=life)
@@ -176,14 +173,14 @@ class Portal:
 
     async def show_link(self, request: Request) -> Response:
         """The form that asks for a link."""
-        return self._page(request, "link", 200, values={"email": ""}, faults=_faults(None), note="")
+        return self._replies.page(request, "link", 200, values={"email": ""}, faults=_faults(None), note="")
 
     async def send_link(self, request: Request) -> Response:
         """Mail a link, if there is somebody to mail it to."""
         fields = await form_of(request)
         self._forms.check(request, fields, self._clock.now())
         if fields.get("website"):
-            return html(self._pages.page("sent", email=fields.get("email", ""), examined=None))
+            return self._replies.sent(fields.get("email", ""))
         client = client_of(request, self._settings.trusted_proxies)
         return self._link_outcome(
             request, await self._desk.send_link(fields.get("email", ""), client), fields
@@ -193,13 +190,15 @@ class Portal:
         self, request: Request, outcome: Sent | Wrong | Limited, fields: dict[str, str]
     ) -> Response:
         if isinstance(outcome, Limited):
-            return self._limited(outcome)
+            return self._replies.limited(outcome)
         if isinstance(outcome, Wrong):
             values = {"email": fields.get("email", "")}
-            return self._page(request, "link", 422, values=values, faults=_faults(outcome.faults), note="")
+            return self._replies.page(
+                request, "link", 422, values=values, faults=_faults(outcome.faults), note=""
+            )
         # A renewed link goes to an address that the page must not show to whoever found the link.
         shown = outcome.email if fields else "the e-mail address that the old one went to"
-        return html(self._pages.page("sent", email=shown, examined=None))
+        return self._replies.sent(shown)
 
     # The owner's page
 
@@ -212,12 +211,14 @@ class Portal:
             found = await self._owners.owned(session)
         except Refused as error:
             note = str(error) if session else ""
-            return self._page(request, "link", 403, values={"email": ""}, faults=_faults(None), note=note)
+            return self._replies.page(
+                request, "link", 403, values={"email": ""}, faults=_faults(None), note=note
+            )
         now, snapshot = self._clock.now(), self._snapshot()
         shown = [one for one in found if one.state is not State.UNCONFIRMED]
         nodes = [owned_node(one, snapshot, now, self._settings) for one in shown]
         note = _NOTES.get(request.query_params.get("done", ""), "")
-        return self._page(request, "mine", 200, email=found[0].email, nodes=nodes, note=note)
+        return self._replies.page(request, "mine", 200, email=found[0].email, nodes=nodes, note=note)
 
     async def act(self, request: Request) -> Response:
         """Pause, resume, leave."""
@@ -235,70 +236,6 @@ class Portal:
         self._forms.drop(response, SESSION_COOKIE)
         return response
 
-    # Answers
-
-    def _page(self, request: Request, name: str, status: int, **values: object) -> Response:
-        """A page with a form, and the cookie that the form belongs to."""
-        cookie, token = self._forms.token(request, self._clock.now())
-        response = html(self._pages.page(name, form_token=token, **values), status)
-        self._forms.keep(response, FORM_COOKIE, cookie)
-        return response
-
-    def _over(self, request: Request, text: str, purpose: Purpose, token: str) -> Response:
-        action = f"{self._pages.base}/{purpose.value}/{token}/renew"
-        return self._page(request, "over", 410, heading=_OVER, text=text, action=action)
-
-    def _limited(self, limited: Limited) -> Response:
-        text = f"{limited.what}. Please come back in {span(limited.seconds)}."
-        headers = {"Retry-After": str(math.ceil(limited.seconds))}
-        return self._message("That was a lot", text, 429, headers)
-
-    def _message(
-        self, heading: str, text: str, status: int, headers: dict[str, str] | None = None
-    ) -> Response:
-        page = self._pages.page(
-            "message", heading=heading, text=text, tone="bad", back="/", back_words="Back to the beginning"
-        )
-        return html(page, status, headers)
-
-    def _guarded(self, handler: Handler) -> Handler:
-        """Failures as pages that say what to do."""
-
-        async def guarded(request: Request) -> Response:
-            try:
-                return await handler(request)
-            except NotFound as error:
-                return self._message("Not here", str(error), 404)
-            except Malformed as error:
-                return self._message("That form did not work", str(error), 400)
-            except Refused as error:
-                return self._refused(request, error)
-            except Unavailable as error:
-                log.warning("the portal cannot serve %s: %s", request.url.path.split("/")[1], error)
-                text = (
-                    "Something that this page needs does not answer just now. Please try again in a minute."
-                )
-                return self._message("Please try again", text, 503, {"Retry-After": "60"})
-            except NodegateError as error:
-                log.error("the portal failed: %s", error)
-                return self._message("That did not work", "Please try again in a minute.", 503)
-
-        return guarded
-
-    def _refused(self, request: Request, error: Refused) -> Response:
-        if "token" in request.path_params and request.method == "GET":
-            return self._page(request, "over", 403, heading=_OVER, text=f"{_sentence(error)}", action="")
-        return self._message("That did not work", _sentence(error), 403)
-
-    async def _not_found(self, request: Request, error: HTTPException) -> Response:
-        if error.status_code == 404:
-            return self._message("Not here", "There is no such page.", 404)
-        return self._message("That did not work", "This page cannot be used in that way.", error.status_code)
-
-    async def _broken(self, request: Request, error: Exception) -> Response:
-        log.exception("the portal failed by a fault of nodegate's own", exc_info=error)
-        return self._message("That did not work", "This is a fault of ours. It has been noted.", 500)
-
 
 def _token_of(request: Request) -> tuple[Purpose, str]:
     """Purpose and text of a link. Raises NotFound for paths that are no links."""
@@ -310,8 +247,3 @@ def _token_of(request: Request) -> tuple[Purpose, str]:
 
 def _faults(faults: dict[str, str] | None) -> dict[str, str]:
     return {"email": "", "place": "", "kind": ""} | (faults or {})
-
-
-def _sentence(error: Exception) -> str:
-    text = str(error).rstrip(".")
-    return f"{text[:1].upper()}{text[1:]}."

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from nodegate.errors import NodegateError, NotFound, Refused
 from nodegate.model import Instant, Seconds
-from nodegate.portal import rows
+from nodegate.portal import news, rows
 from nodegate.portal.answers import Application, Limited, LinkOver, Sent, Wrong
 from nodegate.portal.check import Examined, Examiner
 from nodegate.portal.nodes import Nodes
@@ -22,6 +22,7 @@ from nodegate.portal.tokens import Purpose, Signer, Token
 from nodegate.ports import Clock
 from nodegate.settings import Settings
 from nodegate.settings.mail import checked_mailbox
+from nodegate.telemetry.kinds import Event
 
 log = logging.getLogger("nodegate.portal")
 
@@ -34,9 +35,9 @@ class Desk:
 
     def __init__(
         self, *, settings: Settings, store: Store, nodes: Nodes, signer: Signer, examiner: Examiner,
-        kinds: dict[str, str], clock: Clock, post: Callable[[], None],
+        kinds: dict[str, str], clock: Clock, post: Callable[[], None], tell: Callable[[Event], None],
     ) -> None:  # fmt: skip
-        """`kinds` are the pools that may be joined, by kind; `post` wakes the outbox."""
+        """`kinds` are the pools that may be joined, by kind; `post` wakes the outbox, `tell` takes events."""
         self._settings = settings.portal
         self._upstream = {pool: settings.pool(pool).upstream_path for pool in kinds.values()}
         self._store = store
@@ -46,6 +47,7 @@ class Desk:
         self.kinds = kinds
         self._clock = clock
         self._post = post
+        self._tell = tell
 
     async def apply(self, form: Application) -> Sent | Wrong | Limited | Examined:
         """Check the form and the node, then write a mail. The answer is the same whether owner and address
@@ -105,7 +107,7 @@ class Desk:
                 raise LinkOver("This link has been used; each link works once.", token)
             current = rows.get(db, token.subject)
             if current.state is not State.UNCONFIRMED:
-                return current
+                return current  # by an earlier mail's link
             if (
                 rows.banned(db, current)
                 or stranger
@@ -122,8 +124,10 @@ class Desk:
             return confirmed
 
         confirmed = await self._store.transact(work)
-        log.info("registration %s of %s is confirmed: %s", confirmed.id, confirmed.url, confirmed.state)
-        self._post()
+        if confirmed.confirmed_at == now:
+            log.info("registration %s of %s is confirmed: %s", confirmed.id, confirmed.url, confirmed.state)
+            self._tell(news.registered(confirmed, now))
+            self._post()
         return await self.admit(confirmed)
 
     async def admit(self, registration: Registration) -> Registration:

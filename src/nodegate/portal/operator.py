@@ -10,13 +10,14 @@ from ipaddress import ip_network
 
 from nodegate.errors import BadDocument, Conflict, Fault, NotFound
 from nodegate.model import Instant
-from nodegate.portal import rows
+from nodegate.portal import news, rows
 from nodegate.portal.desk import Desk, mail_to
 from nodegate.portal.nodes import Nodes
 from nodegate.portal.records import OPEN, Ban, Letter, Outbox, Registration, State
 from nodegate.portal.store import Store
 from nodegate.ports import Clock
 from nodegate.settings.mail import checked_mailbox
+from nodegate.telemetry.kinds import Event
 from nodegate.views import iso
 from nodegate.views.registrations import (
     MailsView,
@@ -34,13 +35,16 @@ class Operator:
     """The operator's side of the portal. All methods may raise Unavailable."""
 
     def __init__(
-        self, *, desk: Desk, store: Store, nodes: Nodes, clock: Clock, post: Callable[[], None]
-    ) -> None:
+        self, *, desk: Desk, store: Store, nodes: Nodes, clock: Clock, post: Callable[[], None],
+        tell: Callable[[Event], None],
+    ) -> None:  # fmt: skip
+        """`post` wakes the outbox, `tell` takes events."""
         self._desk = desk
         self._store = store
         self._nodes = nodes
         self._clock = clock
         self._post = post
+        self._tell = tell
 
     async def listed(self, state: str | None = None) -> RegistrationsDocument:
         """All registrations, or those in one state. Raises BadDocument for a word that is none."""
@@ -53,15 +57,18 @@ class Operator:
     async def approve(self, registration_id: str) -> RegistrationRow:
         """Let a waiting node join. Raises NotFound, Conflict when it does not wait."""
 
-        def work(db: sqlite3.Connection) -> Registration:
+        def work(db: sqlite3.Connection) -> tuple[Registration, bool]:
             current = rows.get(db, registration_id)
             if current.state not in {State.WAITING, State.APPROVED}:
                 raise Conflict(f"registration {current.id} does not wait for approval, it is {current.state}")
             approved = replace(current, state=State.APPROVED)
             rows.save(db, approved)
-            return approved
+            return approved, approved != current
 
-        return _row(await self._desk.admit(await self._store.transact(work)))
+        approved, fresh = await self._store.transact(work)
+        if fresh:
+            self._tell(news.changed(approved, self._clock.now()))
+        return _row(await self._desk.admit(approved))
 
     async def reject(self, registration_id: str, reason: str) -> RegistrationRow:
         """Do not take a node, or take an active one out; its owner gets a mail with the reason. Raises
@@ -112,6 +119,8 @@ class Operator:
                 rows.enqueue(db, mail_to(ended, letter, now, reason))
 
         await self._store.transact(work)
+        if registration.state is not State.UNCONFIRMED:
+            self._tell(news.changed(ended, now))
         log.info("registration %s of %s is %s: %s", ended.id, ended.url, state, reason or "no reason given")
         self._post()
         return ended

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from nodegate.errors import NotFound, Refused
 from nodegate.model import Intent, Node, Seconds
-from nodegate.portal import rows
+from nodegate.portal import news, rows
 from nodegate.portal.answers import LinkOver
 from nodegate.portal.desk import Desk, mail_to
 from nodegate.portal.nodes import Nodes
@@ -19,6 +19,7 @@ from nodegate.portal.store import Store
 from nodegate.portal.tokens import Purpose, Signer
 from nodegate.ports import Clock
 from nodegate.settings.portal import PortalSettings
+from nodegate.telemetry.kinds import Event
 
 log = logging.getLogger("nodegate.portal")
 
@@ -28,7 +29,7 @@ class Owners:
 
     def __init__(
         self, *, settings: PortalSettings, desk: Desk, store: Store, nodes: Nodes, signer: Signer, clock: Clock,
-        post: Callable[[], None],
+        post: Callable[[], None], tell: Callable[[Event], None],
     ) -> None:  # fmt: skip
         self._settings = settings
         self._desk = desk
@@ -37,6 +38,7 @@ class Owners:
         self._signer = signer
         self._clock = clock
         self._post = post
+        self._tell = tell
 
     async def open(self, text: str) -> str:
         """Use an owner's link; returns the session's text. Raises as `look`."""
@@ -95,6 +97,8 @@ class Owners:
                 rows.enqueue(db, mail_to(after, Letter.REMOVED, now, "You took it out yourself."))
 
         await self._store.transact(work)
+        if after.state is State.LEFT:
+            self._tell(news.changed(after, now))
         log.info("the owner of %s chose to %s", mine.node_id or mine.url, deed)
         self._post()
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from starlette.types import ASGIApp
 
 from nodegate.alerting.smtp import send
-from nodegate.daemon.state import write_private
 from nodegate.errors import Unavailable
 from nodegate.model import Snapshot
 from nodegate.portal.app import Portal
@@ -32,12 +31,15 @@ from nodegate.ports import Adapter, Clock, Registry
 from nodegate.probe.addresses import resolve
 from nodegate.probe.exchange import Upstream
 from nodegate.settings import Settings
+from nodegate.systemfile.private import write_private
+from nodegate.telemetry.kinds import Event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortalParts:
     """What the portal works with; chosen in `nodegate.wiring`. `mailed` is told `sent`, `put off` or `given up`
-    for each try to send a mail, `counted` how many registrations there are by state and how many mails wait."""
+    for each try to send a mail, `counted` how many registrations there are by state and how many mails wait, `tell`
+    what became of registrations."""
 
     settings: Settings
     registry: Registry
@@ -49,6 +51,7 @@ class PortalParts:
     directory: Path
     mailed: Callable[[str], None] = lambda outcome: None
     counted: Callable[[Counter[str], int], None] = lambda states, waiting: None
+    tell: Callable[[Event], None] = lambda event: None
     send: Send | None = None
     look_up: Resolve = resolve
 
@@ -74,21 +77,18 @@ class PortalService:
         post = self.sender.post
         self.desk = Desk(
             settings=settings, store=self.store, nodes=nodes, signer=signer, examiner=examiner,
-            kinds=kinds_of(settings), clock=clock, post=post,
+            kinds=kinds_of(settings), clock=clock, post=post, tell=parts.tell,
         )  # fmt: skip
         owners = Owners(
-            settings=portal,
-            desk=self.desk,
-            store=self.store,
-            nodes=nodes,
-            signer=signer,
-            clock=clock,
-            post=post,
+            settings=portal, desk=self.desk, store=self.store, nodes=nodes, signer=signer, clock=clock, post=post,
+            tell=parts.tell,
+        )  # fmt: skip
+        self.operator = Operator(
+            desk=self.desk, store=self.store, nodes=nodes, clock=clock, post=post, tell=parts.tell
         )
-        self.operator = Operator(desk=self.desk, store=self.store, nodes=nodes, clock=clock, post=post)
         self.watch = Watch(
             settings=portal, desk=self.desk, store=self.store, nodes=nodes, examiner=examiner, clock=clock,
-            snapshot=parts.snapshot, post=post, counted=parts.counted,
+            snapshot=parts.snapshot, post=post, counted=parts.counted, tell=parts.tell,
         )  # fmt: skip
         forms = Forms(signer, base=pages.base, secure=secure)
         badges = Badges(settings=portal, store=self.store, snapshot=parts.snapshot)

@@ -12,7 +12,7 @@ from itertools import islice
 
 from nodegate.errors import Conflict, NodegateError, NotFound
 from nodegate.model import Instant, Intent, Node, Seconds, Snapshot, Status, Verdict
-from nodegate.portal import rows
+from nodegate.portal import news, rows
 from nodegate.portal.advice import Advice
 from nodegate.portal.check import Examiner
 from nodegate.portal.desk import Desk, mail_to
@@ -24,6 +24,7 @@ from nodegate.portal.store import Store
 from nodegate.ports import Clock
 from nodegate.probe.addresses import is_address
 from nodegate.settings.portal import PortalSettings
+from nodegate.telemetry.kinds import Event
 
 log = logging.getLogger("nodegate.portal")
 
@@ -92,8 +93,10 @@ class Watch:
     def __init__(
         self, *, settings: PortalSettings, desk: Desk, store: Store, nodes: Nodes, examiner: Examiner, clock: Clock,
         snapshot: Callable[[], Snapshot], post: Callable[[], None], counted: Callable[[Counter[str], int], None],
+        tell: Callable[[Event], None],
     ) -> None:  # fmt: skip
-        """`counted` is told how many registrations there are by state, and how many mails wait."""
+        """`counted` is told how many registrations there are by state, and how many mails wait; `tell` takes
+        events."""
         self._settings = settings
         self._desk = desk
         self._store = store
@@ -103,6 +106,7 @@ class Watch:
         self._snapshot = snapshot
         self._post = post
         self._counted = counted
+        self._tell = tell
         self._last: Instant | None = None
         self._pruned: Instant | None = None
         self._unsaved: dict[str, Registration] = {}
@@ -198,6 +202,8 @@ class Watch:
             done = await self._store.transact(work)
         except NotFound:
             return
+        if done and after.state is State.REMOVED:
+            self._tell(news.changed(after, self._clock.now()))
         if done and mail is not None:
             log.info("the owner of %s gets a mail: %s", stored.node_id, mail.letter)
             self._post()

@@ -37,7 +37,7 @@ SIGNALS: Mapping[str, str] = {
 OCCURRENCES = (
     "node-added", "node-removed", "intent", "refused", "registry-fault", "haproxy-restarted", "banned", "unbanned",
     "policy-applied", "policy-fault", "certificate-refused", "task-restarted", "started", "stopped", "scaled",
-    "scaling-failed", "registered", "registration",
+    "scaling-failed", "registered", "registration", "neighbour-dead", "neighbour-back",
 )  # fmt: skip
 """Events that just happen: a rule on one of them fires at once and ends after `clear` seconds."""
 
@@ -117,7 +117,10 @@ class RuleSettings(Section):
     above: float | None = Field(None, description="the signal's value must be greater")
     below: float | None = Field(None, description="the signal's value must be smaller")
     hold: float | None = Field(
-        None, ge=0, le=604_800, description="seconds it must last before the alert fires; None: 0"
+        None,
+        ge=0,
+        le=604_800,
+        description="seconds it must last before the alert fires; None: 0. Not for events, which do not last",
     )
     clear: float | None = Field(
         None,

@@ -66,6 +66,44 @@ async def test_it_goes_over_tls_with_a_login_whose_password_is_in_a_file(tmp_pat
     assert len(server.mails) == 1
 
 
+@pytest.mark.filterwarnings("ignore:Requiring AUTH:UserWarning")  # the server knows TLS of STARTTLS only
+async def test_a_server_that_speaks_tls_from_the_first_byte_gets_login_and_mail(tmp_path: Path) -> None:
+    authority = Authority()
+    (tmp_path / "ca.pem").write_text(authority.pem)
+    seen: list[bytes] = []
+
+    def authenticate(*arguments: object) -> AuthResult:
+        found = arguments[-1]
+        assert isinstance(found, LoginPassword)
+        seen.append(found.password)
+        return AuthResult(success=True)
+
+    with MailServer(
+        ssl_context=authority.context(tmp_path, "localhost"), authenticator=authenticate, auth_required=True,
+        auth_require_tls=False,
+    ) as server:  # fmt: skip
+        settings = MailSettings(
+            server=f"localhost:{server.port}", security="tls", tls_ca=tmp_path / "ca.pem", username="fleet",
+            timeout=60,
+        )  # fmt: skip
+        await send(MAIL, settings, {"NODEGATE_MAIL_PASSWORD": "secret"})
+        assert seen == [b"secret"]
+        [mail] = server.mails
+        assert (mail.to, mail.text.strip()) == ("b@example.org", "Füße")
+        for wrong, words in (
+            ({"tls_ca": None}, r"(?i)certificate"),
+            ({"server": f"127.0.0.1:{server.port}"}, r"(?i)certificate"),
+        ):
+            with pytest.raises(Unavailable, match=words):
+                await send(MAIL, settings.model_copy(update=wrong))
+    with (
+        MailServer() as server,
+        pytest.raises(Unavailable, match=r"127\.0\.0\.1"),
+    ):  # one that speaks no TLS at all
+        await send(MAIL, settings.model_copy(update={"server": f"127.0.0.1:{server.port}", "timeout": 5.0}))
+    assert (seen, server.mails) == ([b"secret"], [])
+
+
 async def test_a_refusal_for_good_differs_from_one_for_now() -> None:
     with MailServer() as server:
         server.refuse = lambda address: "550 no such user here"

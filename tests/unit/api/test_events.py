@@ -140,3 +140,39 @@ async def test_without_an_event_log_the_api_says_so(daemon: DaemonDouble) -> Non
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:9780") as client:
         client.headers["Authorization"] = f"Bearer {TOKEN}"
         assert (await client.get("/api/v1/events")).status_code == 503
+
+
+async def test_a_watch_tells_of_a_nodes_neighbour_and_an_alert_fires(
+    desk: Desk, api: httpx.AsyncClient
+) -> None:
+    report = {"node": "a", "neighbour": "tcp://192.0.2.7:15600", "dead": True, "quiet": 1800}
+    assert (await api.post("/api/v1/events/neighbours", json=report)).status_code == 204
+    await until(lambda: _has(api, "neighbour-dead"), what="the event")
+    (row,) = (await api.get("/api/v1/events?kind=neighbour-dead&node=a")).json()["events"]
+    assert row["text"] == "tcp://192.0.2.7:15600, a neighbour of a, is dead: nothing new for 30 min"
+    assert row["data"] == {"pool": "main", "neighbour": "tcp://192.0.2.7:15600", "quiet": 1800.0}
+
+    async def fires() -> bool:
+        alerts = (await api.get("/api/v1/alerts")).json()["alerts"]
+        return any((one["rule"], one["subject"]) == ("neighbour-dead", "node/a") for one in alerts)
+
+    desk.look(Status.UP)
+    await until(fires, what="the alert")
+    back = {**report, "dead": False}
+    assert (await api.post("/api/v1/events/neighbours", json=back)).status_code == 204
+    await until(lambda: _has(api, "neighbour-back"), what="the other event")
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [({"node": "gone"}, 404), ({"neighbour": "two words"}, 422), ({"neighbour": "\x1b[2J"}, 422), ({"quiet": -1}, 422), ({"more": 1}, 422)],
+)  # fmt: skip
+async def test_a_report_that_cannot_be_is_refused(
+    api: httpx.AsyncClient, change: dict[str, Any], status: int
+) -> None:
+    report = {"node": "a", "neighbour": "tcp://192.0.2.7:15600", "dead": True, **change}
+    assert (await api.post("/api/v1/events/neighbours", json=report)).status_code == status
+
+
+async def _has(api: httpx.AsyncClient, kind: str) -> bool:
+    return kind in await kinds(api)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from daemon_double import DaemonDouble, a_server, a_verdict, an_iri
@@ -58,13 +60,18 @@ async def test_a_weight_is_set_and_taken_back(rig: Rig) -> None:
 
 
 async def test_a_removed_node_that_is_forgotten_comes_back_as_it_was(rig: Rig) -> None:
-    before = rig.daemon.registry.nodes["a"]
-    done = await actions.change_node(rig.source, rig.operator, "a", {"intent": "remove"})
-    del rig.daemon.registry.nodes["a"]
+    before = rig.daemon.add(
+        an_iri(
+            "b", weight=7, maxconn=3, pool="side", tls_verify=False, address="192.0.2.77", intent=Intent.DRAIN
+        )
+    )
+    done = await actions.change_node(rig.source, rig.operator, "b", {"intent": "remove"})
+    del rig.daemon.registry.nodes["b"]
     assert done.undo is not None
     await done.undo()
-    again = rig.daemon.registry.nodes["a"]
-    assert (again.url, again.weight, again.intent) == (before.url, 70, Intent.SERVE)
+    again = rig.daemon.registry.nodes["b"]
+    assert again == replace(before, version=again.version)
+    assert again.address == "192.0.2.77"
 
 
 async def test_an_undo_does_not_overwrite_what_somebody_else_did(rig: Rig) -> None:

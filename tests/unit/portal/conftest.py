@@ -21,6 +21,7 @@ from nodegate.model import Instant, Judgement, Snapshot, Status, Verdict
 from nodegate.portal.service import PortalParts, PortalService
 from nodegate.protocols import adapters
 from nodegate.settings import Settings
+from nodegate.telemetry.kinds import Event
 
 OWNER = "owner@example.org"
 BASE = "http://portal.example:9790"
@@ -40,6 +41,7 @@ class Rig:
     statuses: dict[str, Status] = field(default_factory=dict)
     states: Counter[str] = field(default_factory=Counter)
     asked: list[str] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     service: PortalService = field(init=False)
     node: NodeServer = field(init=False)
 
@@ -59,7 +61,7 @@ class Rig:
             PortalParts(
                 settings=settings, registry=self.registry, adapters=adapters(), upstreams={}, clock=self.clock,
                 snapshot=self.snapshot, wake=lambda: None, directory=self.directory, send=self._send,
-                look_up=self._look_up, counted=self._counted,
+                look_up=self._look_up, counted=self._counted, tell=self.events.append,
             )
         )  # fmt: skip
 

@@ -14,13 +14,12 @@ from textual.coordinate import Coordinate
 from textual.widgets import DataTable, Footer, Input, Static, TabbedContent, TabPane
 
 from nodegate.cli.output import clean
+from nodegate.cli.top.deeds import Deed, deed
 from nodegate.cli.top.dialogs import Confirm, Help
 from nodegate.cli.top.feed import Daemon, Feed, Look
 from nodegate.cli.top.rows import FIRST_SORT, PANES, Pane, Shown, head, shown, sortable
 from nodegate.errors import NodegateError
-from nodegate.model import Intent
 from nodegate.views import span
-from nodegate.views.models import NodeRow
 
 INTERVAL = 2.0
 CSS = """
@@ -45,8 +44,10 @@ class Top(App[None]):
         Binding("tab", "turn(1)", "pane", priority=True),
         Binding("shift+tab", "turn(-1)", "pane", show=False, priority=True),
         *(Binding(str(place), f"pane('{pane.id}')", show=False) for place, pane in enumerate(PANES, 1)),
-        Binding("d", "intend('drain')", "drain"),
-        Binding("s", "intend('serve')", "serve"),
+        Binding("d", "change('drain')", "drain"),
+        Binding("s", "change('serve')", "serve"),
+        Binding("b", "change('ban')", "ban"),
+        Binding("u", "change('unban')", "unban"),
         Binding("slash", "filter", "filter", key_display="/", priority=True),
         Binding("o", "sort", "sort"),
         Binding("O", "turn_order", "turn", show=False),
@@ -230,34 +231,28 @@ class Top(App[None]):
         """Show the keys."""
         self.push_screen(Help())
 
-    def action_intend(self, intent: str) -> None:
-        """Ask, then drain or serve the chosen node."""
-        node = self._node()
-        if node is None:
-            self.notify("choose a node in the first pane", severity="warning")
+    def action_change(self, name: str) -> None:
+        """Ask, then change what is chosen."""
+        pane = self._pane().id
+        wanted = deed(name, self._look, pane, self._chosen(self._on_screen.get(pane), self._table(pane)))
+        if isinstance(wanted, str):
+            self.notify(clean(wanted), severity="warning", markup=False)
             return
-        under_way = f" {node.sessions} requests are under way." if node.sessions else ""
-        question = {
-            "drain": f"Drain {node.id}? It gets no new requests.{under_way}",
-            "serve": f"Let {node.id} serve again? It is {node.status.value}.",
-        }[intent]
 
         def answered(yes: bool | None) -> None:
             if yes:
-                self._intend(node.id, Intent(intent))
+                self._change(wanted)
 
-        self.push_screen(Confirm(question), answered)
+        self.push_screen(Confirm(clean(wanted.question)), answered)
 
     @work(group="change")
-    async def _intend(self, node_id: str, intent: Intent) -> None:
+    async def _change(self, wanted: Deed) -> None:
         try:
-            await asyncio.to_thread(self._daemon.revise, node_id, {"intent": intent.value})
+            done = await asyncio.to_thread(wanted.do, self._daemon)
         except NodegateError as error:
             self.notify(clean(str(error)), title="not changed", severity="error", markup=False, timeout=10)
             return
-        self.notify(
-            f"{node_id} is draining" if intent is Intent.DRAIN else f"{node_id} may serve", markup=False
-        )
+        self.notify(clean(done), markup=False)
         self._hurry.set()
 
     # --- where things are ---
@@ -268,13 +263,6 @@ class Top(App[None]):
 
     def _table(self, name: str | None = None) -> DataTable[Text]:
         return self.query_one(f"#{name or self._pane().id}-table", DataTable)
-
-    def _node(self) -> NodeRow | None:
-        """The node under the cursor; None in other panes and in an empty one."""
-        if self._pane().id != "nodes":
-            return None
-        chosen = self._chosen(self._on_screen.get("nodes"), self._table("nodes"))
-        return next((row for row in self._look.nodes if row.id == chosen), None)
 
     @staticmethod
     def _chosen(on_screen: Shown | None, table: DataTable[Text]) -> str | None:

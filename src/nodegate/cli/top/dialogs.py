@@ -16,6 +16,7 @@ Tab, 1-4      next pane; nodes, methods, clients, events
 Up, Down      choose a row; PgUp, PgDn, Home, End too
 d             drain the node: no new requests, those under way finish
 s             let the node serve again
+b, u          ban the client for ten minutes; let it in again
 /             filter the rows; Enter keeps it, Escape ends it
 o, O          sort by the next column; turn the order
 r             look now

@@ -13,7 +13,7 @@ from nodegate.errors import Malformed, NodegateError
 from nodegate.views import NodeDetail, NodesDocument, StatusDocument
 from nodegate.views.events import EventRow, EventsDocument
 from nodegate.views.models import NodeRow
-from nodegate.views.policy import ClientRow, ClientsDocument
+from nodegate.views.policy import BanRow, BansLifted, ClientRow, ClientsDocument
 
 K = TypeVar("K")
 
@@ -34,6 +34,8 @@ class Daemon(Protocol):
     def events(self, *, after: int | None = None, limit: int = 100) -> EventsDocument: ...
     def metrics(self) -> str: ...
     def revise(self, node_id: str, changes: Mapping[str, object]) -> NodeDetail: ...
+    def ban(self, address: str, seconds: float, reason: str | None) -> BanRow: ...
+    def unban(self, address: str | None) -> BansLifted: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,15 @@ class Look:
     clients: tuple[ClientRow, ...] = ()
     events: tuple[EventRow, ...] = ()
     troubles: Mapping[str, str] = field(default_factory=dict)
+
+    def client(self, key: str | None) -> ClientRow | None:
+        """The client that stands in the row `key` of its pane."""
+        return next((row for row in self.clients if client_key(row) == key), None)
+
+
+def client_key(row: ClientRow) -> str:
+    """What names a client's row for good."""
+    return f"{row.client} {row.kind} {row.key or ''}"
 
 
 @dataclass(slots=True)
@@ -132,10 +143,12 @@ class Feed:
 
     def _clients(self, troubles: dict[str, str]) -> tuple[ClientRow, ...]:
         try:
-            return self._daemon.clients(top=CLIENTS, by="cost").clients
+            document = self._daemon.clients(top=CLIENTS, by="cost")
         except NodegateError as error:
             troubles["clients"] = str(error)
             return ()
+        shown = {row.client for row in document.clients}
+        return (*document.clients, *(_silent(ban) for ban in document.bans if ban.client not in shown))
 
     def _follow(self, troubles: dict[str, str]) -> None:
         try:
@@ -148,6 +161,12 @@ class Feed:
             self._events.clear()
         self._events.extend(document.events)
         self._last = document.last
+
+
+def _silent(ban: BanRow) -> ClientRow:
+    """A banned client that HAProxy has no counters of, or that asks less than all that are shown."""
+    counts = dict.fromkeys(("requests", "rate_10s", "concurrent", "cost_10s", "cost_1m", "refusals_1m"), 0)
+    return ClientRow(client=ban.client, kind="", key=None, banned_until=ban.until, **counts)
 
 
 def parsed_methods(text: str) -> dict[tuple[str, str], dict[str, int]]:

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from rich.text import Text
 
 from nodegate.cli.output import NONE, SEVERITIES, STYLES, ago, clean, status_text
-from nodegate.cli.top.feed import Look, MethodRow
+from nodegate.cli.top.feed import Look, MethodRow, client_key
 from nodegate.model import Intent, Status
 from nodegate.views.events import EventRow
 from nodegate.views.models import NodeRow
@@ -130,6 +130,11 @@ def _by(get: Callable[[Any], Any]) -> Callable[[Any, Look], Any]:
     return lambda row, look: get(row)
 
 
+def _until(at: str | None) -> str | None:
+    """Day and minute (UTC): what 80 columns have room for."""
+    return None if at is None else f"{at[5:10]} {at[11:16]}"
+
+
 def _rate(value: float | None) -> Text:
     return Text(NONE if value is None else f"{value:,.1f}", justify="right")
 
@@ -188,8 +193,8 @@ CLIENTS: Pane[ClientRow] = Pane(
     id="clients",
     title="Clients",
     rows=lambda look: look.clients,
-    key=lambda row: f"{row.client} {row.kind} {row.key or ''}",
-    find=lambda row: f"{row.client} {row.kind} {row.key or ''} {'banned' if row.banned_until else ''}",
+    key=client_key,
+    find=lambda row: f"{client_key(row)} {'banned' if row.banned_until else ''}",
     empty="no client has asked anything",
     columns=(
         Column(title="CLIENT", show=lambda row, look: _plain(row.client), order=_by(lambda row: row.client)),
@@ -201,7 +206,7 @@ CLIENTS: Pane[ClientRow] = Pane(
         Column(title="REFUSED", show=_number(lambda row: row.refusals_1m, "red"), order=_by(lambda row: row.refusals_1m), most=True),
         Column(
             title="BANNED",
-            show=lambda row, look: _plain(row.banned_until, "bold red" if row.banned_until else ""),
+            show=lambda row, look: _plain(_until(row.banned_until), "bold red" if row.banned_until else ""),
             order=_by(lambda row: row.banned_until),
             most=True,
         ),

@@ -32,6 +32,13 @@ export default {
   props: { columns: Array, rows: Array, label: String },
   emits: ["sort", "act"],
   data: () => ({ arrows: { ascending: " ↑", descending: " ↓" } }),
+  beforeUpdate() {
+    this.held = this.$el.contains(document.activeElement) ? document.activeElement : null;
+  },
+  updated() {
+    // A row that comes to stand elsewhere is taken out and put in again, which takes the focus off it.
+    if (this.held?.isConnected && document.activeElement !== this.held) this.held.focus({ preventScroll: true });
+  },
   methods: {
     kind(col) {
       return ["c-" + col.cell, { extra: col.extra }];

@@ -8,8 +8,9 @@ from nodegate.api.clients import clients_document
 from nodegate.dashboard import actions
 from nodegate.dashboard.dialogs import ask_ban
 from nodegate.dashboard.frame import Frame, button, card, tag
-from nodegate.dashboard.grid import Column, Grid
+from nodegate.dashboard.grid import Column, Grid, Row
 from nodegate.dashboard.hub import Look
+from nodegate.views.policy import BanRow, ClientRow
 
 TOP = 500
 """Clients that a page can sort and filter; HAProxy may remember 100,000."""
@@ -36,86 +37,91 @@ BUTTON = Column(name="act", label="Change", cell="button")
 
 async def build(frame: Frame) -> None:
     """The page."""
+    frame.show(_Clients(frame).show)
 
-    async def act(name: str, client: str) -> None:
-        source, session = frame.site.source, frame.session
-        client = client.rpartition("|")[2]
-        job = (
-            actions.unban(source, session, client)
-            if name == "unban"
-            else actions.ban(source, session, client, 600)
-        )
-        if await frame.run(job):
-            await frame.site.hub.read_tables()
-            frame.update(await frame.site.hub.refresh())
 
-    async def ban() -> None:
-        if await ask_ban(frame):
-            await frame.site.hub.read_tables()
-            frame.update(await frame.site.hub.refresh())
+class _Clients:
+    """Bans, and the clients that ask most."""
 
-    extra = (BUTTON,) if frame.may_write else ()
-    error = ui.label("").classes("faults").props('role="alert"')
-    with card("Bans"):
-        bans = Grid(
-            label="Bans",
-            noun="ban",
-            columns=(*BANS, *extra),
-            sort=("until", False),
-            on_act=act,
-            empty="Nobody is banned.",
-        )
-        if frame.may_write:
-            button("Ban a client", ban)
-    with card("Top talkers"):
-        clients = Grid(
-            label="Clients", noun="client", columns=(*CLIENTS, *extra), sort=("cost_1m", True),
-            words=lambda row: f"{row['client']} {row['key']} {row['kind']}", on_act=act,
-            empty="HAProxy remembers no client: none has asked for some minutes, or no pool has a policy.",
-        )  # fmt: skip
-        with clients.tools:
-            by = (
-                ui.select(BY, value="cost", label="The greediest by")
-                .props("outlined dense options-dense")
-                .style("width: 13rem")
-            )
-        seen = tag("p").classes("soft")
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        extra = (BUTTON,) if frame.may_write else ()
+        self._error = ui.label("").classes("faults").props('role="alert"')
+        with card("Bans"):
+            self._bans = Grid(
+                label="Bans", noun="ban", columns=(*BANS, *extra), sort=("until", False), on_act=self._act,
+                empty="Nobody is banned.",
+            )  # fmt: skip
+            if frame.may_write:
+                button("Ban a client", self._ban)
+        with card("Top talkers"):
+            self._clients = Grid(
+                label="Clients", noun="client", columns=(*CLIENTS, *extra), sort=("cost_1m", True),
+                words=lambda row: f"{row['client']} {row['key']} {row['kind']}", on_act=self._act,
+                empty="HAProxy remembers no client: none has asked for some minutes, or no pool has a policy.",
+            )  # fmt: skip
+            with self._clients.tools:
+                self._by = (
+                    ui.select(BY, value="cost", label="The greediest by", on_change=self._again)
+                    .props("outlined dense options-dense")
+                    .style("width: 13rem")
+                )
+            self._seen = tag("p").classes("soft")
 
-    async def again() -> None:
-        frame.update(await frame.site.hub.now())
-
-    def show(look: Look) -> None:
-        error.set_text(look.tables_error)
+    def show(self, look: Look) -> None:
+        """Show a look; while HAProxy cannot be asked, what it said last."""
+        self._error.set_text(look.tables_error)
         if look.tables is None:
             return
-        document = clients_document(look.tables, top=TOP, by=str(by.value))
+        document = clients_document(look.tables, top=TOP, by=str(self._by.value))
         banned = {ban.client for ban in document.bans}
-        clients.show(
-            {
-                **row.model_dump(exclude={"banned_until"}),
-                "id": f"{row.kind}|{row.client}",
-                "key": row.key or "",
-                "banned": (row.banned_until or "")[11:19],
-                "act": "" if row.key or row.client in banned else "ban",
-                "act_text": "Ban 10 min",
-                "act_label": f"Ban {row.client} for 10 minutes",
-            }
-            for row in document.clients
-        )
-        bans.show(
-            {
-                "id": ban.client,
-                "client": ban.client,
-                "until": ban.until[:19].replace("T", " "),
-                "by": "policy" if ban.automatic else "operator",
-                "act": "unban",
-                "act_text": "Lift",
-                "act_label": f"Lift the ban of {ban.client}",
-            }
-            for ban in document.bans
-        )
+        self._clients.show(_client(row, row.client in banned) for row in document.clients)
+        self._bans.show(map(_ban, document.bans))
         more = f", the {TOP} greediest are shown" if document.seen > TOP else ""
-        seen.set_text(f"HAProxy remembers {document.seen:,} clients{more}.")
+        self._seen.set_text(f"HAProxy remembers {document.seen:,} clients{more}.")
 
-    by.on_value_change(again)
-    frame.show(show)
+    async def _act(self, name: str, row: str) -> None:
+        source, session = self._frame.site.source, self._frame.session
+        client = row.rpartition("|")[2]
+        if name == "unban":
+            done = await self._frame.run(actions.unban(source, session, client))
+        else:
+            done = await self._frame.run(actions.ban(source, session, client, 600))
+        if done:
+            await self._read()
+
+    async def _ban(self) -> None:
+        if await ask_ban(self._frame):
+            await self._read()
+
+    async def _read(self) -> None:
+        hub = self._frame.site.hub
+        await hub.read_tables()
+        self._frame.update(await hub.refresh())
+
+    async def _again(self) -> None:
+        self._frame.update(await self._frame.site.hub.now())
+
+
+def _client(row: ClientRow, banned: bool) -> Row:
+    return {
+        **row.model_dump(exclude={"banned_until"}),
+        "id": f"{row.kind}|{row.client}",
+        "key": row.key or "",
+        "banned": (row.banned_until or "")[11:19],
+        "act": "" if row.key or banned else "ban",
+        "act_text": "Ban 10 min",
+        "act_label": f"Ban {row.client} for 10 minutes",
+    }
+
+
+def _ban(ban: BanRow) -> Row:
+    return {
+        "id": ban.client,
+        "client": ban.client,
+        "until": ban.until[:19].replace("T", " "),
+        "by": "policy" if ban.automatic else "operator",
+        "act": "unban",
+        "act_text": "Lift",
+        "act_label": f"Lift the ban of {ban.client}",
+    }

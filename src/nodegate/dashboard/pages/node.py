@@ -9,7 +9,7 @@ from typing import Any
 from nicegui import ui
 
 from nodegate.daemon.history import HEIGHT, LATENCY
-from nodegate.dashboard.charts import CHART_EVERY, node_options
+from nodegate.dashboard.charts import CHART_EVERY, Plot, node_options
 from nodegate.dashboard.dialogs import ask_change
 from nodegate.dashboard.frame import Frame, button, card, facts, tag
 from nodegate.dashboard.grid import Column, Grid, Row
@@ -150,15 +150,13 @@ def _charts(frame: Frame, node_id: str) -> None:
     )
     for name, title, scale in wanted:
         with card(f"{title}, the last hour", "half"):
-            chart = ui.echart({"series": []}, renderer="svg").classes("chart")
-            chart.props(f'role="img" aria-label="{title} of the node, the last hour"')
+            chart = Plot(f"{title} of the node, the last hour", {"series": []})
 
-        def draw(name: str = name, title: str = title, scale: Any = scale, chart: ui.echart = chart) -> None:
+        def draw(name: str = name, title: str = title, scale: Any = scale, chart: Plot = chart) -> None:
             now = clock_.now()
             since = window(frame.site.source.context.snapshot().started_at, now)
             points = history.node_series(node_id, name, since=since, points=120)
-            chart.options.clear()
-            chart.options.update(node_options(title, points, since, now, scale))
+            chart.options = node_options(title, points, since, now, scale)
             chart.update()
 
         def show(look: Look, draw: Callable[[], None] = draw) -> None:

@@ -15,12 +15,15 @@ from nodegate.views import span
 from nodegate.views.registrations import MailsView, RegistrationRow
 
 COLUMNS = (
-    Column(name="url", label="Node", key=lambda row: row["url"]),
-    Column(name="state", label="State", cell="status", key=lambda row: row["state"]),
+    Column(name="url", label="Node", cell="link", key=lambda row: row["url"]),
     Column(name="email", label="Owner", key=lambda row: row["email"]),
-    Column(name="address", label="Address that was checked", cell="code", extra=True),
+    Column(name="address", label="Checked address", cell="code", extra=True),
     Column(name="kind", label="Kind", extra=True),
     Column(name="created", label="Made (UTC)", key=lambda row: row["created"]),
+)
+"""Of one that waits."""
+ENDS = (
+    Column(name="state", label="State", cell="status", key=lambda row: row["state"]),
     Column(name="proven", label="Proven", extra=True),
     Column(name="reason", label="Why it ended", cell="reasons"),
 )
@@ -47,15 +50,16 @@ class _Registrations:
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
         self._fault = ui.label("").classes("faults").props('role="alert"')
-        columns = (*COLUMNS, BUTTON) if frame.may_write else COLUMNS
+        buttons = (BUTTON,) if frame.may_write else ()
         with card("Waiting for you"):
             self._waiting = Grid(
-                label="Waiting registrations", noun="registration", columns=columns, sort=("created", False),
+                label="Waiting registrations", noun="registration", columns=(*COLUMNS, *buttons), sort=("created", False),
                 on_act=self._act, empty="Nobody waits.",
             )  # fmt: skip
         with card("All others"):
             self._others = Grid(
-                label="Registrations", noun="registration", columns=columns, sort=("created", True), on_act=self._act,
+                label="Registrations", noun="registration", columns=(*COLUMNS, *ENDS, *buttons), sort=("created", True),
+                on_act=self._act,
                 words=lambda row: f"{row['url']} {row['email']} {row['state']} {row['address']}", empty="None.",
             )  # fmt: skip
         frame.show(self._show)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from textual.pilot import Pilot
@@ -16,6 +17,7 @@ from nodegate.cli.target import Target
 from nodegate.cli.top.app import Top
 from nodegate.cli.top.dialogs import Confirm, Help
 from nodegate.cli.top.feed import Feed
+from nodegate.dataplane.tables import ClientCount, Tables
 from nodegate.errors import Unavailable
 from nodegate.model import Intent, Status
 from support import until
@@ -134,6 +136,43 @@ async def test_a_drain_is_asked_about_and_done(client: Flaky, daemon: DaemonDoub
         app.query_one("#nodes-table", DataTable).move_cursor(row=row)
         await pilot.press("s", "y")
         await until(lambda: daemon.registry.nodes["iri-1"].intent is Intent.SERVE, what="it may serve again")
+
+
+async def test_a_client_is_banned_and_let_in_again_after_a_question(
+    client: Flaky, daemon: DaemonDouble
+) -> None:
+    busy = ClientCount(
+        client="192.0.2.9", kind="iri", key=None, requests=9, rate=1, concurrent=0, cost_10s=5, cost_1m=70, refusals_1m=0
+    )  # fmt: skip
+    daemon.firewall.counts = Tables(clients=(busy,))
+    async with running(client) as (app, pilot):
+        await pilot.press("3")
+        await until(lambda: column(app, "clients") == ["192.0.2.9"], what="the client is shown")
+        await pilot.press("b")
+        assert isinstance(app.screen, Confirm)
+        await pilot.press("n", "b", "y")
+        await until(
+            lambda: [one.client for one in daemon.firewall.counts.bans] == ["192.0.2.9"], what="it is banned"
+        )
+        await until(lambda: column(app, "clients", 7) == ["11-14 22:23"], what="the ban is shown")
+        daemon.firewall.counts = replace(daemon.firewall.counts, clients=())  # it asks nothing any more
+        await until(lambda: column(app, "clients", 2) == ["0"], what="it is shown though it asks nothing")
+        await pilot.press("b")
+        assert not isinstance(app.screen, Confirm)
+        await until(
+            lambda: any("is banned already" in one.message for one in app._notifications), what="why not"
+        )
+        await pilot.press("u", "y")
+        await until(lambda: daemon.firewall.counts.bans == (), what="it may come in again")
+        await until(lambda: column(app, "clients") == [], what="it is gone from the pane")
+
+
+@pytest.mark.parametrize(("pane", "key"), [("1", "b"), ("1", "u"), ("2", "d"), ("3", "s"), ("4", "b")])
+async def test_nothing_is_asked_where_the_key_means_nothing(client: Flaky, pane: str, key: str) -> None:
+    async with running(client) as (app, pilot):
+        await pilot.press(pane, key)
+        assert not isinstance(app.screen, Confirm)
+        await until(lambda: any("choose a" in one.message for one in app._notifications), what="it is said")
 
 
 @pytest.mark.parametrize("key", ["n", "escape", "enter"])
