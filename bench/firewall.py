@@ -14,7 +14,7 @@ import aiohttp
 from bench.environment import free_port, scratch
 from bench.figures import Figure, Outcome, median, ratio
 from bench.hammer import Hammered, hammer, tool
-from bench.proxies import Proxy, plain_haproxy, plain_nginx, quick_nodes
+from bench.proxies import NGINX, NGINX_TUNED, both_nginx, plain_haproxy, quick_nodes
 from bench.rig import Daemon, Usage, until
 from nodegate.lab.load import IRI_HEADERS
 from nodegate.lab.process import LabProcess
@@ -48,7 +48,7 @@ concurrency = 1000
 """The shipped policy with numbers that one client alone does not reach. Nothing of it is left out: trusted
 clients would skip a part."""
 
-PLAIN, NGINX, GATEWAY, DIRECT = "plain HAProxy", "nginx", "nodegate", "the node itself"
+PLAIN, GATEWAY, DIRECT = "plain HAProxy", "nodegate", "the node itself"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +82,9 @@ async def run() -> Outcome:
         host = lab.nodes[0].url.removeprefix("http://")
         nodes = await stack.enter_async_context(quick_nodes(place, ports=ports, lab=host, answer=answer))
         targets = [Target(name=DIRECT, url=nodes.url)]
-        peers: list[Proxy | None] = [plain_haproxy(place, ports), plain_nginx(place, ports)]
-        for peer in peers:
-            if peer is not None:
-                await stack.enter_async_context(peer)
-                targets.append(Target(name=peer.name, url=peer.url, pids=peer.own_processes))
+        for peer in (plain_haproxy(place, ports), *both_nginx(place, ports)):
+            await stack.enter_async_context(peer)
+            targets.append(Target(name=peer.name, url=peer.url, pids=peer.own_processes))
         daemon = await stack.enter_async_context(Daemon(place, _settings(place, ports)))
         await until(lambda: _all_up(daemon), what="all nodes are up")
         worker = await daemon.haproxy_pid()
@@ -148,7 +146,7 @@ def _outcome(turns: Mapping[str, Sequence[Turn]]) -> Outcome:
             {name: [turn.cpu_trivial for turn in each] for name, each in turns.items()},
         ),
     ]
-    for name, peer in ((GATEWAY, NGINX), (PLAIN, ""), (NGINX, ""), (DIRECT, "")):
+    for name, peer in ((GATEWAY, NGINX), (PLAIN, ""), (NGINX, ""), (NGINX_TUNED, ""), (DIRECT, "")):
         if name in turns:
             figures.append(
                 Figure(
@@ -175,7 +173,7 @@ def _cpu(what: str, seconds: Mapping[str, Sequence[float | None]]) -> list[Figur
             ratio=ratio(used.get(name), used[PLAIN]) if name != PLAIN else None, peer=PLAIN,
             note="" if name in used else "not installed",
         )
-        for name in (GATEWAY, PLAIN, NGINX)
+        for name in (GATEWAY, PLAIN, NGINX, NGINX_TUNED)
     ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import aiohttp
 from bench.environment import free_port, scratch
 from bench.figures import Figure, Outcome, median, ratio
 from bench.hammer import hammer, tool
-from bench.proxies import plain_haproxy, plain_nginx, quick_nodes
+from bench.proxies import NGINX, NGINX_TUNED, both_nginx, plain_haproxy, quick_nodes
 from bench.rig import Daemon, Usage, until
 from nodegate.lab.load import GET_NODE_INFO, IRI_HEADERS
 from nodegate.lab.process import LabProcess
@@ -23,7 +23,7 @@ ALONE_SECONDS = 1.0
 BUSY_SECONDS = 2.0
 CONNECTIONS = 50
 
-NODE, PLAIN, GATEWAY, NGINX = "the node itself", "plain HAProxy", "gateway", "nginx"
+NODE, PLAIN, GATEWAY = "the node itself", "plain HAProxy", "gateway"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +70,9 @@ async def _places(stack: AsyncExitStack, directory: Path) -> list[Place]:
     node = quick_nodes(directory, ports=[port], lab=url.removeprefix("http://"), answer=await _answer(url))
     await stack.enter_async_context(node)
     places = [Place(name=NODE, url=node.url)]
-    for peer in (plain_haproxy(directory, [port]), plain_nginx(directory, [port])):
-        if peer is not None:
-            await stack.enter_async_context(peer)
-            places.append(Place(name=peer.name, url=peer.url, pids=peer.own_processes))
+    for peer in (plain_haproxy(directory, [port]), *both_nginx(directory, [port])):
+        await stack.enter_async_context(peer)
+        places.append(Place(name=peer.name, url=peer.url, pids=peer.own_processes))
     settings = (
         '[pools.main]\npolicy = "off"\n'
         f'[[nodes]]\nid = "node"\nkind = "iri"\nurl = "http://127.0.0.1:{port}"\n'
@@ -146,5 +145,5 @@ def _compared(what: str, values: Mapping[str, float], unit: str, note: str) -> l
             peer="" if name == PLAIN else PLAIN,
             note="not installed" if name not in values else note if name == PLAIN else "",
         )
-        for name in (PLAIN, GATEWAY, NGINX)
+        for name in (PLAIN, GATEWAY, NGINX, NGINX_TUNED)
     ]  # fmt: skip

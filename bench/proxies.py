@@ -54,7 +54,7 @@ backend nodes
 {servers}
 """
 
-PLAIN_NGINX = """
+NGINX_CONFIG = """
 daemon off;
 {user}
 worker_processes auto;
@@ -70,18 +70,29 @@ http {{
     scgi_temp_path {place}/scgi;
     upstream nodes {{
 {servers}
-        keepalive 64;
+{upstream}
     }}
     server {{
         listen 127.0.0.1:{port};
         location / {{
             proxy_pass http://nodes;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
+{location}
         }}
     }}
 }}
 """
+
+NGINX, NGINX_TUNED = "nginx as installed", "nginx tuned"
+"""nginx with nothing but `proxy_pass`, which opens a connection to the node for each request, as most run it; and
+nginx told to keep its connections to the nodes, as HAProxy does by itself."""
+
+_TUNING = {
+    NGINX: ("", ""),
+    NGINX_TUNED: (
+        "        keepalive 64;",
+        '            proxy_http_version 1.1;\n            proxy_set_header Connection "";',
+    ),
+}
 
 
 class Proxy:
@@ -153,17 +164,25 @@ def plain_haproxy(place: Path, nodes: Sequence[int]) -> Proxy:
     return _haproxy("plain HAProxy", place / "plain.cfg", text, port)
 
 
-def plain_nginx(place: Path, nodes: Sequence[int]) -> Proxy | None:
-    """nginx with nothing but what it needs to be a proxy; None when it is not installed."""
+def both_nginx(place: Path, nodes: Sequence[int]) -> list[Proxy]:
+    """nginx as installed and nginx tuned; none when it is not installed."""
     binary = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
     if binary is None:
-        return None
-    port = free_port()
+        return []
+    return [_nginx(binary, name, place / name.replace(" ", "-"), nodes) for name in _TUNING]
+
+
+def _nginx(binary: str, name: str, place: Path, nodes: Sequence[int]) -> Proxy:
+    place.mkdir()
+    port, (upstream, location) = free_port(), _TUNING[name]
     servers = "\n".join(f"        server 127.0.0.1:{node};" for node in nodes)
     user = "user root;" if os.geteuid() == 0 else ""  # else its workers could not enter the directory
     config = place / "nginx.conf"
-    config.write_text(PLAIN_NGINX.format(user=user, place=place, maxconn=MAXCONN, port=port, servers=servers))
-    return Proxy("nginx", [binary, "-p", str(place), "-c", str(config)], port)
+    config.write_text(
+        NGINX_CONFIG.format(user=user, place=place, maxconn=MAXCONN, port=port, servers=servers,
+                            upstream=upstream, location=location)
+    )  # fmt: skip
+    return Proxy(name, [binary, "-p", str(place), "-c", str(config)], port)
 
 
 def _haproxy(name: str, file: Path, text: str, port: int) -> Proxy:

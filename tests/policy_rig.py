@@ -61,6 +61,10 @@ class PolicyRig(Rig):
         self.shape = self.driver.shape(pools, {"main": adapters()[self.kind].traffic}, guarded)
         return self.shape
 
+    def driver_text(self) -> str:
+        """The configuration file that HAProxy has."""
+        return (self.state / "haproxy" / "haproxy.cfg").read_text(encoding="utf-8")
+
     async def serve(self, name: str = "one", answer: Answer | None = None) -> Node:
         """A node in every lane."""
         node = await self.node(name, answer)

@@ -334,10 +334,10 @@ async def test_clients_cannot_forge_who_they_are(rig: Rig) -> None:
         response = await client.send(headers=forged)
     seen = node.requests[0].headers
     assert response.headers["x-request-id"] == seen["x-request-id"]
-    assert len(seen["x-request-id"]) == 36
+    assert len(seen["x-request-id"]) == 32
     assert seen["x-forwarded-for"] == "127.0.0.1"
-    assert seen["x-forwarded-proto"] == "http"
-    assert seen["x-forwarded-host"] == "gateway.example"
+    assert "x-forwarded-proto" not in seen
+    assert "x-forwarded-host" not in seen
     assert "forwarded" not in seen
     assert "x-real-ip" not in seen
 

@@ -11,6 +11,8 @@ from importlib import resources
 from nodegate.dataplane.changes import Trust
 from nodegate.haproxy import gateway, pools
 from nodegate.haproxy.config import Config, skeleton_digest
+from nodegate.haproxy.express import settled
+from nodegate.haproxy.guarded import MAIN_LANE
 from nodegate.haproxy.guarding import Guarded
 from nodegate.haproxy.paths import Paths
 from nodegate.haproxy.services import Services
@@ -55,7 +57,7 @@ def make_shape(
 ) -> Shape:
     """The shape for the pools of `settings` and `names`. Raises Unsafe as `gateway.build`."""
     wanted = pools.pool_names(settings, names)
-    guarded = replace(guarded or Guarded(), program=guard_file())
+    guarded = settled(wanted, replace(guarded or Guarded(), program=guard_file()), services)
     config = gateway.build(settings, wanted, traffic, paths, guarded, services)
     return Shape(
         pools=wanted,
@@ -67,7 +69,7 @@ def make_shape(
         trust={
             pools.backend_name(name, lane): gateway.authorities(settings, name, paths)
             for name in wanted
-            for lane in (pools.MAIN_LANE, *pools.other_lanes(guarded, name))
+            for lane in (MAIN_LANE, *pools.other_lanes(guarded, name))
         },
         guarded=guarded,
         services=services,

@@ -17,7 +17,11 @@ LONGEST = 4000
 """Bytes of a line. What fits into a pipe's page (4096) is written as a whole or not at all; a
 byte of a body takes six at most."""
 
-_TIME = "%[var(txn.at),div(1000),utime(%Y-%m-%dT%H:%M:%S)].%[var(txn.at),mod(1000),add(1000),concat(),bytes(1,3)]Z"
+# The last three of 13 digits are the milliseconds.
+_TIME = "%[var(txn.at),div(1000),utime(%Y-%m-%dT%H:%M:%S)].%[var(txn.at),concat(),bytes(10,3)]Z"
+
+
+_DASH = '"-"'
 
 
 def _text(sample: str) -> str:
@@ -30,20 +34,28 @@ def _word(sample: str) -> str:
     return f'"%[{sample}]"'
 
 
+CALL: dict[str, str] = {
+    "pool": _word("var(txn.pool,-)"),
+    "kind": _word("var(txn.kind,-)"),
+    "http": _word("method"),
+    "path": _text("var(txn.path,-)"),
+    "method": _word("var(txn.method,-)"),
+    "class": _word("var(txn.class,-)"),
+    "lane": _word("var(txn.lane,-)"),
+    "cost": "%[var(txn.cost,0)]",
+}
+"""What is asked for, and what a line says of it. The defaults are named, because a variable that is made of others
+would have nothing for what is not there."""
+
+_UNKNOWN = ",".join(f'"{name}":{0 if name == "cost" else _DASH}' for name in CALL)
+
 FIELDS: dict[str, str] = {
     "time": f'"{_TIME}"',
     "id": _word("unique-id"),
     "client": _word("var(txn.client)"),
     "peer": _word("var(sess.client)"),
     "key": _word("var(txn.key)"),
-    "pool": _word("var(txn.pool)"),
-    "kind": _word("var(txn.kind)"),
-    "http": _word("var(txn.http)"),
-    "path": _text("var(txn.path)"),
-    "method": _word("var(txn.method)"),
-    "class": _word("var(txn.class)"),
-    "lane": _word("var(txn.lane)"),
-    "cost": "%[var(txn.cost,0)]",
+    **CALL,
     "verdict": _word("var(txn.verdict,failed)"),
     "rule": _word("var(txn.rule)"),
     "reason": _text("var(txn.reason)"),
@@ -58,12 +70,11 @@ FIELDS: dict[str, str] = {
     "retries": '"%rc"',
     "termination": '"%ts"',
 }
-"""The fields of a line, with what HAProxy writes for each."""
+"""The fields of a line, with what HAProxy writes for each. Those of CALL are one text in `txn.told`."""
 
 NO_REQUEST: dict[str, str] = FIELDS | {
     "time": '"%[date,utime(%Y-%m-%dT%H:%M:%S)].000Z"',
     "client": _word("var(sess.client)"),
-    "cost": "0",
     "verdict": '"refused"',
     "rule": '"bad-request"',
     "reason": '"what came is no HTTP"',
@@ -74,31 +85,58 @@ _BODY = "var(txn.body),json(utf8s)"
 
 
 def request_lines(bodies: int) -> tuple[Words, ...]:
-    """What has to be remembered of a request while it is whole. `bodies` is how many bytes of it are logged.
+    """What has to be remembered of every request while it is whole. `bodies` is how many bytes of it are logged.
 
     Runs of 27 trytes and more say who owns what: they are shortened.
     """
-    lines = [
-        words("http-request", "set-var(txn.at)", "date(0,ms)"),
-        words("http-request", "set-var(txn.path)", "path,bytes(0,256)"),
-        words("http-request", "set-var(txn.http)", "method"),
-    ]
+    lines = [words("http-request", "set-var(txn.at)", "date(0,ms)")]
     if bodies:
         shortened = "regsub([A-Z9]{27}[A-Z9]*,~,g)"
         lines.append(words("http-request", "set-var(txn.body)", f"req.body,bytes(0,{bodies}),{shortened}"))
     return tuple(lines)
 
 
-def log_lines(bodies: int) -> tuple[Words, ...]:
-    """Where the log goes and what a line says."""
-    fields = FIELDS | ({"body": f'"%[{_BODY}]"'} if bodies else {})
+def path_lines() -> tuple[Words, ...]:
+    """The path as the client wrote it, before anything cuts it."""
+    return (words("http-request", "set-var(txn.path)", "path,bytes(0,256)"),)
+
+
+def told_lines() -> tuple[Words, ...]:
+    """Put together what is asked for, when all of it is known. What is answered before that is told at the answer."""
+    call = ",".join(f'"{name}":{value}' for name, value in CALL.items())
+    unless = ("unless", "{", "var(txn.told)", "-m", "found", "}")
     return (
-        words("log", f"fd@{DESCRIPTOR}", "len", LONGEST + 6 * bodies, "format", "raw", "local0", "info"),
-        words("log-format", _line(fields)),
-        words("error-log-format", _line(NO_REQUEST)),
-        words("http-response", "set-var(txn.verdict)", "str(served)"),
+        words("http-request", "set-var-fmt(txn.told)", call),
+        words("http-after-response", "set-var-fmt(txn.told)", call, *unless),
     )
 
 
-def _line(fields: Mapping[str, str]) -> str:
-    return "{" + ",".join(f'"{name}":{value}' for name, value in fields.items()) + "}"
+def told_known(pool: str, kind: str, call: str) -> str:
+    """The same for a call that was looked up; `call` is what `told_call` made, or where it is to be found."""
+    return f'"pool":"{pool}","kind":"{kind}","http":"POST","path":"/",{call}'
+
+
+def told_call(*, method: str, class_: str, lane: str, cost: str) -> str:
+    """The part that does not depend on the pool. Names of a policy have nothing that JSON would want escaped."""
+    return f'"method":"{method}","class":"{class_}","lane":"{lane}","cost":{cost}'
+
+
+def log_lines(bodies: int, client: str) -> tuple[Words, ...]:
+    """Where the log goes and what a line says; `client` is the variable that has who asked."""
+    fields = FIELDS | {"client": _word(f"var({client})")} | ({"body": f'"%[{_BODY}]"'} if bodies else {})
+    return (
+        words("log", f"fd@{DESCRIPTOR}", "len", LONGEST + 6 * bodies, "format", "raw", "local0", "info"),
+        words("log-format", _line(fields, _told())),
+        words("error-log-format", _line(NO_REQUEST, _UNKNOWN)),
+    )
+
+
+def _told() -> str:
+    default = _UNKNOWN.replace('"', '\\"')
+    return f'%[var(txn.told,"{default}")]'
+
+
+def _line(fields: Mapping[str, str], told: str) -> str:
+    parts = (told if name == "pool" else f'"{name}":{value}' for name, value in fields.items()
+             if name == "pool" or name not in CALL)  # fmt: skip
+    return "{" + ",".join(parts) + "}"

@@ -32,7 +32,11 @@ def request_lines(guarded: Guarded) -> tuple[Words, ...]:
     if not guarded.used:
         return ()
     return (
-        *(line for policy in guarded.used for line in _identify(policy, only(guarded, policy))),
+        *(
+            line
+            for policy in guarded.used
+            for line in _identify(policy, only(guarded, policy), proxied=guarded.proxied)
+        ),
         *_refuse_early(guarded),
         *_limits_of(guarded),
         *(line for policy in guarded.used for line in _api_key(policy, only(guarded, policy))),
@@ -61,10 +65,8 @@ def admission_lines(guarded: Guarded) -> tuple[Words, ...]:
 
 
 def _admit(*when: str) -> tuple[Words, ...]:
-    account = if_found("txn.account")
+    """What the request costs is counted by its lane (`guarding.lane_lines`)."""
     return (
-        words("http-request", f"sc-add-gpc(0,{TRACK_SHORT})", "var(txn.cost)", "if", *account, *when),
-        words("http-request", f"sc-add-gpc(0,{TRACK_LONG})", "var(txn.cost)", "if", *account, *when),
         words("http-request", f"track-sc{TRACK_METHOD}", "var(txn.kind),concat(/,txn.method)", "table", METHODS,
               "if", *if_found("txn.method"), *when),
         # Whatever went wrong before, what the guard did not judge does not pass.
@@ -72,7 +74,7 @@ def _admit(*when: str) -> tuple[Words, ...]:
     )  # fmt: skip
 
 
-def _identify(policy: Enforcement, these: Words) -> tuple[Words, ...]:
+def _identify(policy: Enforcement, these: Words, *, proxied: bool) -> tuple[Words, ...]:
     """The client behind trusted proxies, and its network's standing."""
     proxies = f"var(txn.client),map_ip({map_reference(own_map('proxies', policy.kind))})"
     lines: list[Words] = []
@@ -87,21 +89,23 @@ def _identify(policy: Enforcement, these: Words) -> tuple[Words, ...]:
                 set_var("via", proxies, *if_found("txn.hop")),
                 words("http-request", "unset-var(txn.hop)", "if", *if_found("txn.hop")),
             ]
-    networks = f"var(txn.client),map_ip({map_reference(own_map('networks', policy.kind))})"
+    client = "var(txn.client)" if proxied else "src"
+    networks = f"{client},map_ip({map_reference(own_map('networks', policy.kind))})"
     return (*lines, set_var("standing", networks, *these))
 
 
 def _refuse_early(guarded: Guarded) -> tuple[Words, ...]:
     """Networks and bans, which need nothing of the request."""
     trusted = unless_str("txn.standing", "trusted")
-    proxied = any(policy.proxied for policy in guarded.used)
-    left = f"var(txn.who),table_gpt0({BANS}),sub(txn.now)"
+    left = f"var({guarded.who}),table_gpt0({BANS}),sub(txn.now)"
+    counted = set_var("who", "var(txn.client),ipmask(32,64),concat()")
     return (
-        # Behind a proxy each request may come from another client.
-        set_var("who", "var(txn.client),ipmask(32,64),concat()" if proxied else "var(sess.who)"),
+        *([counted] if guarded.proxied else []),
         set_var("rule", "str(network-denied)", *cond("var(txn.standing)", "-m", "str", "denied")),
         set_var("rule", "str(network-not-allowed)", *cond("var(txn.standing)", "-m", "str", "closed")),
-        set_var("now", "date", *guarded_only(guarded), *cond(f"var(txn.who),in_table({BANS})"), *trusted),
+        set_var(
+            "now", "date", *guarded_only(guarded), *cond(f"var({guarded.who}),in_table({BANS})"), *trusted
+        ),
         set_var("rule", "str(banned)", *if_found("txn.now"), *cond(left, "gt", 0)),
         leave_if_ruled(),
     )
@@ -131,7 +135,7 @@ def _account(guarded: Guarded) -> tuple[Words, ...]:
     own = peers.own_key("var(txn.account)", guarded.sharing)
     of_key = f"var(txn.kind),concat(/key/,txn.key),map_str({map_reference(ACCOUNTS)})"
     return (
-        set_var("account", "var(txn.kind),concat(|,txn.who)", *counted),
+        set_var("account", f"var(txn.kind),concat(|,{guarded.who})", *counted),
         set_var("account", "var(txn.kind),concat(|key:,txn.key)", *account, *key),
         set_var("limits", of_key, *key),
         words("http-request", "unset-var(txn.limits)", "if", *unless_found("txn.account")),
@@ -208,8 +212,6 @@ def cors_requests(guarded: Guarded) -> tuple[Words, ...]:
     """Remember whether the browser's origin is allowed."""
     lines: list[Words] = []
     for policy in guarded.used:
-        allowed = f"req.fhdr(origin),map_reg({map_reference(own_map('cors', policy.kind))})"
+        allowed = f"req.fhdr(origin),map_regm({map_reference(own_map('cors', policy.kind))})"
         lines.append(set_var("cors", allowed, *only(guarded, policy)))
-    if lines:
-        lines.append(set_var("cors", "req.fhdr(origin)", *cond("var(txn.cors)", "-m", "str", "echo")))
     return tuple(lines)

@@ -6,37 +6,23 @@ What the settings decide stands in tables and small functions here; `config` onl
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 
 from nodegate.errors import Unsafe
-from nodegate.haproxy import accesslog, forwarding, guarding, peers, registration, replies, serving
-from nodegate.haproxy.config import (
-    Backend,
-    Config,
-    Defaults,
-    Frontend,
-    Global,
-    Words,
-    insert_servers,
-    line_text,
-    literal,
-    skeleton_digest,
-    to_text,
-    words,
-)
+from nodegate.haproxy import accesslog, express, forwarding, guarding, peers, registration, replies, serving
+from nodegate.haproxy.backends import authorities, milliseconds, pool_backend
+from nodegate.haproxy.config import Config, Defaults, Frontend, Global, Words, words
+from nodegate.haproxy.guarded import MAIN_LANE
 from nodegate.haproxy.guarding import Guarded
 from nodegate.haproxy.health import health_frontend
-from nodegate.haproxy.paths import CERTIFICATE, METHODS, ROUTES, Paths, map_reference
-from nodegate.haproxy.pools import MAIN_LANE, SOLE, backend_name, other_lanes, pool_names
-from nodegate.haproxy.servers import Authorities, server_line
+from nodegate.haproxy.paths import CERTIFICATE, ROUTES, Paths, map_reference
+from nodegate.haproxy.pools import SOLE, other_lanes, pool_names
+from nodegate.haproxy.rendering import MARK, digest_in, is_writable, listen_in, render, server_lines
 from nodegate.haproxy.services import Services
-from nodegate.model import Server, Traffic
-from nodegate.settings import GatewaySettings, PoolSettings, Settings, routes_of
+from nodegate.model import Traffic
+from nodegate.settings import GatewaySettings, Settings, routes_of
 
-MARK = "nodegate:"
-"""What stands before the digest in HAProxy's `description`."""
+__all__ = ["MARK", "authorities", "build", "digest_in", "is_writable", "listen_in", "render", "server_lines"]
 
 RESERVED_CONNECTIONS = 50
 """Connections on top of `gateway.maxconn`, so that a full gateway can still be measured."""
@@ -47,6 +33,10 @@ HEADER_ROOM = 17_408
 SMALLEST_BUFFER = 16_384
 """HAProxy's own default, in bytes: heads of answers have to fit, too."""
 
+HOT_MEMORY = 8_388_608
+"""Bytes that each thread keeps at hand for its buffers. HAProxy's own bound, 512 KiB, is ten of those that a policy
+needs; past it they go back and forth between the threads."""
+
 HARD_STOP = "10m"
 """How long a worker that was replaced by a reload may go on with what it carries (long WebSockets)."""
 
@@ -56,14 +46,10 @@ KEEP_ALIVE = 60.0
 STRIP_DEPTH = 4
 """Path segments that can be cut by a change of the routes map alone; deeper prefixes need a reload."""
 
-SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-RETRY_ON = ("conn-failure", "empty-response", "response-timeout", "junk-response", "502", "503", "504")
-"""Never 500: nodes answer so to bad parameters, and a client's fault must not visit every node."""
+REQUEST_ID = "%[date(0,us),hex]%[rand,hex]"
+"""The moment in µs and a random number, 32 hex digits: half the price of a UUID."""
 
-_DIGEST = re.compile(rf"{MARK}([0-9a-f]{{24}})(?![0-9a-f])")
-_BIND = re.compile(r"^    bind (\S+)", re.MULTILINE)
 _HOST = re.compile(r"\*|[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
-_MEMBER = re.compile(r"[A-Za-z0-9_]+")
 
 
 def build(
@@ -79,10 +65,8 @@ def build(
 
     Raises Unsafe for a value that HAProxy could not take or would understand as something else.
     """
-    guarded = guarded or Guarded()
     names = pool_names(settings, pools)
-    everywhere = all(map(guarded.of, names))
-    guarded = replace(guarded, everywhere=everywhere, uniform=everywhere and len(guarded.used) == 1)
+    guarded = express.settled(names, guarded or Guarded(), services)
     return Config(
         process=_process(settings.gateway, paths, guarded, services),
         defaults=_defaults(settings.gateway),
@@ -98,63 +82,12 @@ def build(
             *guarding.refusals(guarded),
             *registration.backends(settings),
             *(
-                _pool(name, lane, settings, traffic.get(name, Traffic()), paths, guarded, services)
+                pool_backend(name, lane, settings, traffic.get(name, Traffic()), paths, guarded, services)
                 for name in names
                 for lane in (MAIN_LANE, *other_lanes(guarded, name))
             ),
         ),
     )
-
-
-def authorities(settings: Settings, pool: str, paths: Paths) -> Authorities | None:
-    """Whose signature the nodes of `pool` need, None when nobody's is known at all."""
-    own = settings.pool(pool).tls_ca
-    path = own or paths.ca_bundle
-    return None if path is None else Authorities(file=str(path), private=own is not None)
-
-
-def render(config: Config, servers: Iterable[Server], trust: Mapping[str, Authorities | None]) -> str:
-    """The configuration file with its digest and its servers; `trust` is by backend.
-
-    Raises Unsafe as `server_line` does.
-    """
-    mark = words("description", MARK + skeleton_digest(config))
-    marked = replace(config, process=replace(config.process, lines=(mark, *config.process.lines)))
-    return insert_servers(to_text(marked), server_lines(servers, trust))
-
-
-def server_lines(servers: Iterable[Server], trust: Mapping[str, Authorities | None]) -> dict[str, list[str]]:
-    """The lines of the servers by backend, in order of name. Raises Unsafe as `server_line` does."""
-    lines: dict[str, list[str]] = {}
-    for server in sorted(servers, key=lambda item: (item.backend, item.name)):
-        still = replace(server, sessions=0, marked_down=False)
-        lines.setdefault(server.backend, []).append(_server_text(still, trust.get(server.backend)))
-    return lines
-
-
-def is_writable(server: Server, trust: Authorities | None) -> bool:
-    """Whether `render` can write the server; `server_line` says why not."""
-    try:
-        _server_text(replace(server, sessions=0, marked_down=False), trust)
-    except Unsafe:
-        return False
-    return True
-
-
-def digest_in(text: str) -> str:
-    """The skeleton's digest in HAProxy's `description` or in a configuration file, "" when there is none."""
-    match = _DIGEST.search(text)
-    return match[1] if match else ""
-
-
-def listen_in(text: str) -> tuple[str, ...]:
-    """The addresses that a configuration file names, those for clients and the one for other gateways."""
-    return tuple(place for place in _BIND.findall(text) if not place.startswith("/"))
-
-
-@lru_cache(maxsize=32_768)  # a fleet's worth: the file is written after each change of a single server
-def _server_text(server: Server, trust: Authorities | None) -> str:
-    return line_text(("server", *server_line(server, trust)))
 
 
 def _process(gateway: GatewaySettings, paths: Paths, guarded: Guarded, services: Services | None) -> Global:
@@ -177,6 +110,7 @@ def _process(gateway: GatewaySettings, paths: Paths, guarded: Guarded, services:
             words("hard-stop-after", HARD_STOP),
             words("mworker-max-reloads", 20),
             words("tune.bufsize", _buffer(gateway, guarded)),
+            words("tune.memory.hot-size", HOT_MEMORY),
             # Servers that are added together would be checked together for ever.
             words("spread-checks", 50),
             words("ssl-server-verify", "required"),
@@ -199,13 +133,13 @@ def _defaults(gateway: GatewaySettings) -> Defaults:
     return Defaults(
         lines=(
             words("mode", "http"),
-            words("timeout", "client", _ms(gateway.client_timeout)),
-            words("timeout", "http-request", _ms(gateway.client_timeout)),
-            words("timeout", "http-keep-alive", _ms(KEEP_ALIVE)),
-            words("timeout", "client-fin", _ms(10.0)),
-            words("timeout", "server-fin", _ms(10.0)),
-            words("timeout", "connect", _ms(2.0)),
-            words("timeout", "server", _ms(30.0)),
+            words("timeout", "client", milliseconds(gateway.client_timeout)),
+            words("timeout", "http-request", milliseconds(gateway.client_timeout)),
+            words("timeout", "http-keep-alive", milliseconds(KEEP_ALIVE)),
+            words("timeout", "client-fin", milliseconds(10.0)),
+            words("timeout", "server-fin", milliseconds(10.0)),
+            words("timeout", "connect", milliseconds(2.0)),
+            words("timeout", "server", milliseconds(30.0)),
             # A reload must not cut an idle connection in the moment in which its client speaks again.
             words("option", "idle-close-on-response"),
             # Who left the queue needs no node any more.
@@ -220,20 +154,26 @@ def _defaults(gateway: GatewaySettings) -> Defaults:
 def _clients(
     settings: Settings, names: Sequence[str], guarded: Guarded, services: Services | None
 ) -> Frontend:
-    gateway = settings.gateway
+    gateway, logged = settings.gateway, settings.gateway.access_log
     return Frontend(
         name="clients",
         lines=(
             *(_bind(gateway, place) for place in gateway.listen),
             words("maxconn", gateway.maxconn),
-            *(accesslog.log_lines(gateway.log_bodies) if gateway.access_log else ()),
+            *(accesslog.log_lines(gateway.log_bodies, guarded.client) if logged else ()),
+            *([words("http-response", "set-var(txn.verdict)", "str(served)")] if guarded.used or logged else []),
             # The guard judges whole bodies only.
             *([words("option", "http-buffer-request")] if guarded.used or gateway.log_bodies else []),
             *guarding.connection_lines(guarded),
             *_client_address(gateway, guarded),
-            *_identity(gateway.request_id_header, logged=gateway.access_log),
+            *express.session_lines(guarded),
+            *_identity(gateway.request_id_header, logged=logged),
+            *(accesslog.request_lines(gateway.log_bodies) if logged else ()),
+            *guarding.response_lines(guarded),
+            *(guarding.cors_requests(guarded) if guarded.express else ()),
+            *express.express_lines(names[0], guarded, logged=logged),
+            *(accesslog.path_lines() if logged else ()),
             words("http-request", "set-var(txn.client)", "var(sess.client)"),
-            *(accesslog.request_lines(gateway.log_bodies) if gateway.access_log else ()),
             words("http-request", "deny", "deny_status", 405, "if", "{", "method", "CONNECT", "TRACE", "}"),
             # Only WebSocket may leave HTTP: any other upgrade (h2c) would smuggle requests past HAProxy.
             words(
@@ -242,29 +182,16 @@ def _clients(
             ),
             *registration.frontend_lines(settings),
             *_routing(settings, names, guarded, services),
-            *guarding.cors_requests(guarded),
+            *(() if guarded.express else guarding.cors_requests(guarded)),
             *guarding.request_lines(guarded),
-            *(_forwarding(gateway) if services is None else forwarding.forwarding_lines(services, settings)),
-            *guarding.response_lines(guarded),
+            *(forwarding.forwarding_lines(services, settings) if services is not None else ()),
+            *(accesslog.told_lines() if logged else ()),
             *guarding.admission_lines(guarded),
             *registration.backend_choice(settings),
             *guarding.backend_choice(guarded),
-            words("use_backend", "pool_%[var(txn.pool)]"),
+            words("use_backend", f"pool_{names[0]}" if len(names) == 1 else "pool_%[var(txn.pool)]"),
         ),
     )  # fmt: skip
-
-
-def _forwarding(gateway: GatewaySettings) -> tuple[Words, ...]:
-    """What clients say of themselves is not passed on: nodes may trust these headers."""
-    return (
-        words("http-request", "del-header", "Forwarded"),
-        words("http-request", "del-header", "X-Real-IP"),
-        words("http-request", "set-header", "X-Forwarded-For", "%[var(txn.client)]"),
-        words("http-request", "set-header", "X-Forwarded-Host", "%[req.hdr(host)]"),
-        words(
-            "http-request", "set-header", "X-Forwarded-Proto", "https" if gateway.tls_certificate else "http"
-        ),
-    )
 
 
 def _client_address(gateway: GatewaySettings, guarded: Guarded) -> tuple[Words, ...]:
@@ -291,9 +218,9 @@ def _bind(gateway: GatewaySettings, place: str) -> Words:
 def _identity(header: str, *, logged: bool) -> tuple[Words, ...]:
     """Always an id of our own: one that clients choose would let them forge each other's traces."""
     if not header:
-        return (words("unique-id-format", "%[uuid()]"),) if logged else ()
+        return (words("unique-id-format", REQUEST_ID),) if logged else ()
     return (
-        words("unique-id-format", "%[uuid()]"),
+        words("unique-id-format", REQUEST_ID),
         words("http-request", "set-header", header, "%[unique-id]"),
         words("http-after-response", "set-header", header, "%[unique-id]"),
     )
@@ -354,90 +281,3 @@ def _exporter(paths: Paths, guarded: Guarded) -> Frontend:
             words("http-request", "deny", "deny_status", 404),
         ),
     )  # fmt: skip
-
-
-def _pool(
-    name: str,
-    lane: str,
-    settings: Settings,
-    traffic: Traffic,
-    paths: Paths,
-    guarded: Guarded,
-    services: Services | None,
-) -> Backend:
-    pool, policy = serving.pool_settings(name, settings, services), guarded.of(name)
-    trust = authorities(settings, name, paths)
-    header = settings.gateway.node_header
-    shape = guarded.lanes(name).get(lane)
-    return Backend(
-        name=backend_name(name, lane),
-        lines=(
-            words("balance", pool.balance),
-            # Servers come and go at run time, which only a consistent hash allows; it also moves fewer clients.
-            *([words("hash-type", "consistent")] if pool.balance == "source" else []),
-            words("timeout", "connect", _ms(pool.connect_timeout)),
-            words("timeout", "check", _ms(pool.connect_timeout)),
-            words("timeout", "server", _ms(pool.server_timeout)),
-            words("timeout", "queue", _ms(shape.queue_timeout if shape is not None else pool.queue_timeout)),
-            words("timeout", "tunnel", _ms(pool.tunnel_timeout)),
-            *(_retries(name, pool, traffic) if policy is None else _guarded_retries(pool)),
-            *guarding.lane_lines(policy),
-            *replies.http_errors(replies.style_of(traffic), pool=name),
-            # A server added at run time may only name authorities that were loaded at the start.
-            *([words("default-server", "ca-file", trust.file)] if trust else []),
-            *([] if pool.websocket else [_no_websocket(traffic)]),
-            *_upstream(pool),
-            # How long a node keeps its connection says nothing of ours: IRI promises 500 s.
-            words("http-response", "del-header", "Keep-Alive"),
-            *([words("http-response", "set-header", header, "%s")] if header else []),
-        ),
-    )
-
-
-def _guarded_retries(pool: PoolSettings) -> tuple[Words, ...]:
-    """Try again what the policy says may be sent twice (`guarding.lane_lines`)."""
-    return (words("retries", pool.retries), words("retry-on", *RETRY_ON))
-
-
-def _retries(name: str, pool: PoolSettings, traffic: Traffic) -> tuple[Words, ...]:
-    """Try again what may be sent twice. A refused connection is always tried elsewhere: nothing was sent.
-
-    A JSON-RPC batch has no one method, so it counts as not idempotent.
-    """
-    safe = words("unless", "{", "method", *SAFE_METHODS, "}")
-    lines = (words("retries", pool.retries), words("retry-on", *RETRY_ON))
-    if traffic.method_key is None:
-        return (*lines, (*words("http-request", "disable-l7-retry"), *safe))
-    if _MEMBER.fullmatch(traffic.method_key) is None:
-        raise Unsafe(f"pool {name}: {traffic.method_key!r} is not a JSON member that HAProxy can look up")
-    listed = f"str({name}/),concat(,txn.method),map_str({map_reference(METHODS)})"
-    return (
-        *lines,
-        words("option", "http-buffer-request"),
-        words("http-request", "set-var(txn.method)", f"req.body,json_query('$.{traffic.method_key}')"),
-        (*words("http-request", "disable-l7-retry"), *safe, *words("or", "{", listed, "-m", "found", "}")),
-    )
-
-
-def _no_websocket(traffic: Traffic) -> Words:
-    body = replies.body(replies.style_of(traffic), 403, "this pool takes no WebSocket")
-    return words(
-        "http-request", "return", "status", 403, "content-type", "application/json", "string", body,
-        "if", "{", "req.hdr(upgrade)", "-m", "found", "}",
-    )  # fmt: skip
-
-
-def _upstream(pool: PoolSettings) -> tuple[Words, ...]:
-    """Put the nodes' own path before what the client asked for, without a slash after a bare root."""
-    lines: list[Words] = []
-    if pool.upstream_path:
-        base = literal(pool.upstream_path)
-        lines.append(words("http-request", "set-path", f"{base}%[path]", "unless", "{", "path", "/", "}"))
-        lines.append(words("http-request", "set-path", base, "if", "{", "path", "/", "}"))
-    if pool.upstream_host:
-        lines.append(words("http-request", "set-header", "Host", literal(pool.upstream_host)))
-    return tuple(lines)
-
-
-def _ms(seconds: float) -> str:
-    return f"{max(1, round(seconds * 1000))}ms"

@@ -15,6 +15,12 @@ GUARD = "guard"
 
 LIMITS = "limits"
 
+MAIN_LANE = "read"
+"""The lane whose backend is the pool's own; without a policy it is the only one."""
+
+UPGRADE_LANE = "upgrade"
+"""The lane of WebSockets, which have no cost."""
+
 ACCOUNTS = "accounts"
 """The numbers of an account in one text, and LIMITS those that stand alone."""
 
@@ -30,6 +36,12 @@ SHARED_MAPS = (GUARD, LIMITS, ACCOUNTS, KEY_METHODS, TRIVIAL, SUSPECTS, TEXTS)
 """Maps of all kinds together; those of one kind are named by `own_map`."""
 
 OWN_MAPS = ("networks", "proxies", "keys", "cors")
+
+ROOM_OPEN, ROOM_10S, ROOM_1M = ROOM_MAPS = ("room_open", "room_10s", "room_1m")
+"""Maps that only the short way (`nodegate.haproxy.express`) reads: ranges of what an account may have used."""
+
+LOOKUP_MAPS = (TRIVIAL, SUSPECTS)
+"""Maps that are read only where some policy has calls that are looked up."""
 
 UNLIMITED = 2_000_000_000
 """No limit, in numbers."""
@@ -48,8 +60,8 @@ class LaneShape:
 class Enforcement:
     """What the gateway has to know of one kind's compiled policy.
 
-    `maps` are named as in HAProxy. `proxied` says whether any proxy is trusted, `buffer` is the least
-    tune.bufsize in bytes. Lanes, `proxied` and `buffer` are part of the skeleton, the maps are not.
+    `maps` are named as in HAProxy. `proxied` says whether any proxy is trusted, `known` whether there are calls whose
+    verdict can be looked up, `buffer` is the least tune.bufsize in bytes. All but the maps is part of the skeleton.
     """
 
     kind: str
@@ -59,6 +71,7 @@ class Enforcement:
     maps: Mapping[str, Mapping[str, str]]
     buffer: int
     proxied: bool = False
+    known: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +88,25 @@ class Guarded:
     """All pools of the gateway have a policy."""
     uniform: bool = False
     """All pools of the gateway have one and the same policy, so that no rule has to ask which one."""
+    express: bool = False
+    """Plain requests take the short way through the rules (`nodegate.haproxy.express`)."""
     sharing: Sharing = field(default_factory=Sharing)
     """With which other gateways bans and counters are shared."""
+
+    @property
+    def proxied(self) -> bool:
+        """Whether any policy trusts a proxy: each request may come from another client then."""
+        return any(policy.proxied for policy in self.used)
+
+    @property
+    def client(self) -> str:
+        """The variable that has the client's address: the connection's own, or what trusted proxies say."""
+        return "txn.client" if self.proxied else "sess.client"
+
+    @property
+    def who(self) -> str:
+        """The variable that has how the client is counted."""
+        return "txn.who" if self.proxied else "sess.who"
 
     @property
     def used(self) -> tuple[Enforcement, ...]:
@@ -102,9 +132,17 @@ class Guarded:
             maps |= {own_map(name, policy.kind): {} for name in OWN_MAPS}
             for name, entries in policy.maps.items():
                 maps[name] = {**maps.get(name, {}), **entries}
+        for name in self._unread():
+            maps.pop(name, None)
         bounds = [int(policy.maps[LIMITS]["connections"]) for policy in self.used]
         maps[LIMITS]["connections"] = str(max(bounds))
         return {name: dict(sorted(entries.items())) for name, entries in maps.items()}
+
+    def _unread(self) -> tuple[str, ...]:
+        """Maps that no rule refers to; HAProxy would not know them."""
+        rooms = [own_map(name, policy.kind) for policy in self.used for name in ROOM_MAPS]
+        known = any(policy.known for policy in self.used)
+        return (*(() if self.express else rooms), *(() if known else LOOKUP_MAPS))
 
 
 def why_reload(before: Guarded, after: Guarded) -> str:

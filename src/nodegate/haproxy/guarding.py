@@ -22,6 +22,8 @@ from nodegate.haproxy.counters import (
     RATES,
     RULES,
     TABLES,
+    TRACK_LONG,
+    TRACK_SHORT,
     connection_lines,
     tables,
 )
@@ -31,11 +33,15 @@ from nodegate.haproxy.guarded import (
     KEY_METHODS,
     LIMITS,
     OWN_MAPS,
+    ROOM_1M,
+    ROOM_10S,
+    ROOM_OPEN,
     SHARED_MAPS,
     SUSPECTS,
     TEXTS,
     TRIVIAL,
     UNLIMITED,
+    UPGRADE_LANE,
     Enforcement,
     Guarded,
     LaneShape,
@@ -46,11 +52,54 @@ from nodegate.haproxy.paths import map_reference
 from nodegate.haproxy.refusals import GATEWAY_RULES, REFUSED_UNITS, STATUSES, SUSPECT, refusals, refusals_name
 
 __all__ = [
-    "ACCOUNTS", "BANS", "CLIENTS", "CLIENTS_1M", "CONNECTIONS", "COUNTERS", "GATEWAY_RULES", "GUARD", "KEY_METHODS", "LIMITING", "LIMITS",
-    "METHODS", "OWN_MAPS", "RATES", "REFUSED_UNITS", "RULES", "SHARED_MAPS", "STATUSES", "SUSPECT", "SUSPECTS", "TABLES",
-    "TEXTS", "TRIVIAL", "UNLIMITED", "Enforcement", "Guarded", "LaneShape", "admission_lines", "backend_choice", "cond",
-    "connection_lines", "cors_requests", "if_found", "lane_lines", "own_map", "process_lines", "refusals", "refusals_name",
-    "request_lines", "response_lines", "tables", "unless_found", "unless_str", "why_reload",
+    "ACCOUNTS",
+    "BANS",
+    "CLIENTS",
+    "CLIENTS_1M",
+    "CONNECTIONS",
+    "COUNTERS",
+    "GATEWAY_RULES",
+    "GUARD",
+    "KEY_METHODS",
+    "LIMITING",
+    "LIMITS",
+    "METHODS",
+    "OWN_MAPS",
+    "RATES",
+    "REFUSED_UNITS",
+    "ROOM_1M",
+    "ROOM_10S",
+    "ROOM_OPEN",
+    "RULES",
+    "SHARED_MAPS",
+    "STATUSES",
+    "SUSPECT",
+    "SUSPECTS",
+    "TABLES",
+    "TEXTS",
+    "TRIVIAL",
+    "UNLIMITED",
+    "UPGRADE_LANE",
+    "Enforcement",
+    "Guarded",
+    "LaneShape",
+    "admission_lines",
+    "backend_choice",
+    "cond",
+    "connection_lines",
+    "cors_requests",
+    "if_found",
+    "lane_lines",
+    "own_map",
+    "process_lines",
+    "refusals",
+    "refusals_name",
+    "request_lines",
+    "response_lines",
+    "tables",
+    "unless_found",
+    "unless_str",
+    "why_reload",
 ]  # fmt: skip
 
 
@@ -85,12 +134,17 @@ def backend_choice(guarded: Guarded) -> tuple[Words, ...]:
     )  # fmt: skip
 
 
-def lane_lines(policy: Enforcement | None) -> tuple[Words, ...]:
-    """A backend's own rules: the method's time limit, what may be tried again, and which rule an answer of
-    HAProxy itself comes from."""
+def lane_lines(policy: Enforcement | None, lane: str) -> tuple[Words, ...]:
+    """A backend's own rules: what the request costs its account (trusted clients have none), the method's time
+    limit, what may be tried again, and which rule an answer of HAProxy itself comes from."""
     if policy is None:
         return ()
+    cost = "var(txn.line),field(5,|)"
+    counted = [
+        words("http-request", f"sc-add-gpc(0,{tracked})", cost) for tracked in (TRACK_SHORT, TRACK_LONG)
+    ]
     return (
+        *(counted if lane != UPGRADE_LANE else ()),
         words("http-request", "set-timeout", "server", "var(txn.line),field(7,|)"),
         words(
             "http-request", "disable-l7-retry", "unless", *cond("var(txn.line),field(6,|)", "-m", "str", "1")
@@ -100,20 +154,10 @@ def lane_lines(policy: Enforcement | None) -> tuple[Words, ...]:
 
 
 def _failure_lines() -> tuple[Words, ...]:
-    """Name the rule behind an error that is no node's answer. HAProxy's own answers do not run
-    `http-response` rules, which is how they are told from those of nodes."""
-    own = unless_found("txn.answered")
-    rules = {502: "node-failed", 503: "queue", 504: "timeout"}
-    return (
-        words("http-response", "set-var(txn.answered)", "bool(true)"),
-        *(
-            words("http-after-response", "set-var(txn.rule)", f"str({rule})", "if", *cond("status", "eq", status), *own)
-            for status, rule in rules.items()
-        ),
-        words("http-after-response", "set-var(txn.rule)", "str(no-node)", "if", *cond("status", "eq", 503), *own,
-              *cond("nbsrv", "eq", 0)),
-        words("http-after-response", "set-header", "X-Nodegate-Rule", "%[var(txn.rule)]", "if", *if_found("txn.rule")),
-    )  # fmt: skip
+    """Remember the rule behind an error that is no node's answer; the answer itself names it (`replies`). HAProxy's
+    own answers do not run `http-response` rules, which is how they are told from those of nodes."""
+    named = words("http-after-response", "set-var(txn.rule)", "res.hdr(x-nodegate-rule)")
+    return ((*named, "if", *unless_found("txn.verdict")),)
 
 
 def response_lines(guarded: Guarded) -> tuple[Words, ...]:

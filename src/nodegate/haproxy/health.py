@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nodegate.haproxy.config import Frontend, Words, words
-from nodegate.haproxy.pools import MAIN_LANE, backend_name
+from nodegate.haproxy.guarded import MAIN_LANE
+from nodegate.haproxy.pools import backend_name
 from nodegate.settings import GatewaySettings
 
 CONNECTIONS = 20

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from nodegate.haproxy.guarded import MAIN_LANE
 from nodegate.haproxy.guarding import Guarded
 from nodegate.haproxy.paths import METHODS, ROUTES
 from nodegate.haproxy.services import CATCH_ALL, Services, maps_of
@@ -17,8 +18,6 @@ SOLE = "*"
 """The key of the one pool that takes every request: no host name has this character."""
 
 BACKEND_PREFIX = "pool_"
-MAIN_LANE = "read"
-"""The lane whose backend is the pool's own; without a policy it is the only one."""
 
 
 def backend_name(pool: str, lane: str = MAIN_LANE) -> str:

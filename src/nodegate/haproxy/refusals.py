@@ -58,11 +58,12 @@ def refusals_name(kind: str) -> str:
 def refusals(guarded: Guarded) -> tuple[Backend, ...]:
     """One backend per kind that answers what did not pass."""
     return tuple(
-        Backend(name=refusals_name(policy.kind), lines=_refusal_lines(policy)) for policy in guarded.used
+        Backend(name=refusals_name(policy.kind), lines=_refusal_lines(policy, guarded.who))
+        for policy in guarded.used
     )
 
 
-def _refusal_lines(policy: Enforcement) -> tuple[Words, ...]:
+def _refusal_lines(policy: Enforcement, who: str) -> tuple[Words, ...]:
     no = cond("var(txn.line)", "-m", "beg", "no|")
     tracked = if_found("txn.account")
     suspect = cond("var(txn.rule)", "-m", "str", *SUSPECT)
@@ -76,7 +77,7 @@ def _refusal_lines(policy: Enforcement) -> tuple[Words, ...]:
         *(line for rule in GATEWAY_RULES for line in _own_rule(rule)),
         set_var("rule", "str(policy)", *unless_found("txn.rule")),
         set_var("reason", "str(the gateway could not judge the request)", *unless_found("txn.reason")),
-        set_var("retry", f"var(txn.who),table_gpt0({BANS}),sub(txn.now)", *cond("var(txn.rule)", "-m", "str", "banned")),
+        set_var("retry", f"var({who}),table_gpt0({BANS}),sub(txn.now)", *cond("var(txn.rule)", "-m", "str", "banned")),
         set_var("verdict", "str(refused)"),
         words("http-request", f"track-sc{TRACK_RULE}", f"str({policy.kind}/),concat(,txn.rule)", "table", RULES),
         words("http-request", f"sc-inc-gpc0({TRACK_RULE})"),
@@ -85,7 +86,7 @@ def _refusal_lines(policy: Enforcement) -> tuple[Words, ...]:
         words("http-request", f"sc-inc-gpc(1,{TRACK_LONG})", "if", *tracked, *suspect),
         set_var("refusals", f"sc_gpc_rate(1,{TRACK_LONG})", *tracked, *suspect),
         set_var("penalty", limit(f"str({policy.kind}/ban/seconds)"), *cond(bound, "le", 0)),
-        words("http-request", f"track-sc{TRACK_BAN}", "var(txn.who)", "table", BANS, "if", *if_found("txn.penalty")),
+        words("http-request", f"track-sc{TRACK_BAN}", f"var({who})", "table", BANS, "if", *if_found("txn.penalty")),
         words("http-request", f"sc-set-gpt0({TRACK_BAN})", "date,add(txn.penalty)", "if", *if_found("txn.penalty")),
         words("http-request", f"sc-inc-gpc0({TRACK_BAN})", "if", *if_found("txn.penalty")),
         *(_answer(policy.style, status, *cond("var(txn.status)", "eq", status)) for status in STATUSES),

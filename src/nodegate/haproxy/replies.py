@@ -40,6 +40,9 @@ _TEXTS = {
 _OF_NODES = {502, 503, 504}
 _PASSING = {429, 503}
 
+RULES_OF_NODES = {502: "node-failed", 503: "%[nbsrv,iif(queue,no-node)]", 504: "timeout"}
+"""The rule behind an error that is about a guarded pool's nodes, as HAProxy's log-format."""
+
 _RPC_CODES = {400: -32600, 404: -32601, 405: -32601, 429: -32005}
 """JSON-RPC's own codes (-32600 invalid request, -32601 no such method) and EIP-1474's -32005 (limit)."""
 
@@ -59,11 +62,11 @@ def body(style: Style, status: int, text: str) -> str:
     return json.dumps({"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": text}})
 
 
-def http_errors(style: Style, pool: str | None = None) -> tuple[Words, ...]:
+def http_errors(style: Style, pool: str | None = None, *, ruled: bool = False) -> tuple[Words, ...]:
     """One `http-error` directive for each status that HAProxy may answer by itself.
 
     With `pool`, the errors that are about its nodes name it; those that would only repeat the defaults
-    are left out.
+    are left out. With `ruled`, those errors also name the rule behind them.
     """
     return tuple(
         words(
@@ -71,6 +74,7 @@ def http_errors(style: Style, pool: str | None = None) -> tuple[Words, ...]:
             "string", body(style, status, f"pool {pool}: {text}" if pool and status in _OF_NODES else text),
             "hdr", "Cache-Control", "no-store",
             *(("hdr", "Retry-After", "1") if status in _PASSING else ()),
+            *(("hdr", "X-Nodegate-Rule", RULES_OF_NODES[status]) if ruled and status in _OF_NODES else ()),
         )
         for status, text in _TEXTS.items()
         if pool is None or style is not Style.PLAIN or status in _OF_NODES

@@ -10,12 +10,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 
-from nodegate.haproxy.shortcuts import FAST_BODY, STAND_IN, body_of, fast_key
+from nodegate.haproxy.shortcuts import FAST_BODY, FAST_VERSION, SPACE, STAND_IN, body_of, fast_key, shape_of
 from nodegate.policy.guard import GuardRequest, guard
 from nodegate.policy.values import ArgRule, Method, Policy
-
-_VERSIONS = (None, "1")
-"""What clients send as X-IOTA-API-Version."""
 
 _HASHES = "[A-Z9]{81}"
 """The pattern under which any run of 81 trytes is as good as any other."""
@@ -39,8 +36,15 @@ def entries(policy: Policy) -> dict[str, str]:
 
 
 def suspects(policy: Policy) -> dict[str, str]:
-    """Texts that a run of trytes may hold and that the policy denies."""
-    return {word.upper(): "1" for word in map(str.lower, policy.body.denied) if _may_be_trytes(word)}
+    """Texts that keep a body from being looked up: what stands for other things in a shape, and what a run of trytes
+    may hold and the policy denies."""
+    denied = [word.upper() for word in map(str.lower, policy.body.denied) if _may_be_trytes(word)]
+    return dict.fromkeys([STAND_IN, SPACE, *denied], "1")
+
+
+def dearest(policy: Policy) -> int:
+    """The units of the dearest call that is looked up, 0 when none is."""
+    return max((int(line.split("|")[4]) for line in entries(policy).values()), default=0)
 
 
 def _entries(policy: Policy) -> Iterator[tuple[str, str]]:
@@ -48,11 +52,10 @@ def _entries(policy: Policy) -> Iterator[tuple[str, str]]:
         body = body_of(shape, "9")
         if len(body) >= FAST_BODY:
             continue
-        for version in _VERSIONS:
-            headers = [("x-iota-api-version", version.encode())] if version is not None else []
-            verdict = guard(policy, GuardRequest(headers=headers, body=body.encode()))
-            if verdict.facts is not None:
-                yield fast_key(policy.kind, "POST", "/", version, shape), verdict.line()
+        headers = [("x-iota-api-version", FAST_VERSION.encode())]
+        verdict = guard(policy, GuardRequest(headers=headers, body=body.encode()))
+        if verdict.facts is not None:
+            yield fast_key(policy.kind, shape), verdict.line()
 
 
 def _shapes(policy: Policy) -> Iterator[str]:
@@ -61,19 +64,20 @@ def _shapes(policy: Policy) -> Iterator[str]:
     for name, method in policy.methods.items():
         if method.deny or method.range is not None:
             continue
-        yield _written({"command": name})
+        yield from _written({"command": name})
         if alike:
             for arg in _hash_lists(method):
                 for count in range(_MOST + 1):
                     call = {"command": name, arg: [STAND_IN] * count}
-                    yield _written(call)
+                    yield from _written(call)
                     if name in _ALSO:
-                        yield _written({**call, **_ALSO[name]})
+                        yield from _written({**call, **_ALSO[name]})
 
 
-def _written(call: Mapping[str, object]) -> str:
-    """As JavaScript writes it. Python's spaces cannot stand in the key of a map."""
-    return json.dumps(call, separators=(",", ":"))
+def _written(call: Mapping[str, object]) -> Iterator[str]:
+    """As JavaScript writes it, and as Python does."""
+    yield shape_of(json.dumps(call, separators=(",", ":")))
+    yield shape_of(json.dumps(call))
 
 
 def _hash_lists(method: Method) -> Iterator[str]:

@@ -77,7 +77,7 @@ class GatewaySettings(Section):
         65_536,
         ge=1024,
         le=4_194_304,
-        description="bytes of request body that HAProxy keeps to send it again to a second node; larger bodies pass but are not retried",
+        description="bytes of request body that HAProxy keeps to send it again to a second node, where a pool has no policy (else the policy's body.max_bytes counts); larger bodies pass but are not retried",
     )
     access_log: bool = Field(
         True, description="write one JSON line per request to access.log in the state directory"
