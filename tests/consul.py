@@ -9,10 +9,7 @@ Tests call `consul_binary()` first (a fixture is enough): it skips them with the
 
 from __future__ import annotations
 
-import datetime
-import fcntl
 import http.client
-import ipaddress
 import json
 import os
 import shutil
@@ -23,85 +20,16 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
-import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-
+from consulcerts import Certificates, certificates
+from consulpackage import consul_binary
 from support import free_port, until_sync
 
-CACHE = Path(__file__).resolve().parent.parent / ".cache" / "consul"
-RELEASE = "bullseye"
-"""The only Debian release that has a Consul; its 1.8.7 needs nothing but libc."""
-
-
-@cache
-def consul_binary() -> Path:
-    """The path of `consul`, fetched once for all test processes. Skips the test, with the reason, where it cannot
-    be had."""
-    if found := shutil.which("consul"):
-        return Path(found)
-    binary = CACHE / "root" / "usr" / "bin" / "consul"
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not binary.exists():
-            reason = _fetch(CACHE)
-            if reason:
-                pytest.skip(f"no Consul: {reason}")
-    return binary
-
-
-def _fetch(folder: Path) -> str:
-    """Unpack the package below `folder`; the reason in words when that does not work."""
-    if not shutil.which("apt-get") or not shutil.which("dpkg"):
-        return "this system has no apt"
-    mirror = _mirror()
-    if not mirror:
-        return "no Debian mirror is set up on this system"
-    work = folder / "apt"
-    shutil.rmtree(work, ignore_errors=True)
-    for part in ("lists/partial", "cache/archives/partial", "deb"):
-        (work / part).mkdir(parents=True)
-    keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
-    (work / "sources.list").write_text(f"deb [signed-by={keyring}] {mirror} {RELEASE} main\n")
-    options = [
-        f"Dir::Etc::sourcelist={work}/sources.list", "Dir::Etc::sourceparts=-", f"Dir::State::lists={work}/lists",
-        f"Dir::Cache={work}/cache", f"Dir::Cache::archives={work}/cache/archives", "APT::Sandbox::User=root",
-    ]  # fmt: skip
-    apt = ["apt-get", "-qq", *(word for option in options for word in ("-o", option))]
-    try:
-        for command in ([*apt, "update"], [*apt, "download", "consul"]):
-            subprocess.run(command, cwd=work / "deb", check=True, capture_output=True, timeout=300)
-        (package,) = (work / "deb").glob("consul_*.deb")
-        draft = folder / "root.new"
-        shutil.rmtree(draft, ignore_errors=True)
-        subprocess.run(["dpkg", "-x", package, draft], check=True, capture_output=True, timeout=120)
-        draft.rename(folder / "root")
-    except subprocess.CalledProcessError as error:
-        return f"{' '.join(map(str, error.cmd[:1]))} fails: {error.stderr.decode(errors='replace').strip()[:300]}"
-    except (OSError, subprocess.TimeoutExpired, ValueError) as error:
-        return f"it cannot be fetched: {error}"
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return ""
-
-
-def _mirror() -> str | None:
-    """The host that the system itself takes its packages from."""
-    for file in (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list")):
-        with suppress(OSError):
-            for line in file.read_text().splitlines():
-                words = line.split()
-                if words[:1] == ["URIs:"] and len(words) > 1:
-                    return words[1]
-                if words[:1] == ["deb"]:
-                    return next((word for word in words if "://" in word), None)
-    return None
+__all__ = [
+    "Certificates", "ConsulAgent", "ConsulError", "Ports", "certificates", "consul_binary",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -340,95 +268,3 @@ class ConsulAgent:
         self.put("/v1/acl/policy", {"Name": name, "Rules": rules})
         secret: str = self.put("/v1/acl/token", {"Policies": [{"Name": name}]})["SecretID"]
         return secret
-
-
-class ConsulServers:
-    """`count` servers of one cluster, on ports of the loopback. A context manager."""
-
-    def __init__(self, count: int = 3, *, acl: str | None = None) -> None:
-        ports = [Ports.free() for _ in range(count)]
-        joins = [f"127.0.0.1:{one.serf_lan}" for one in ports]
-        config = {"bootstrap_expect": count, "retry_join": joins, "retry_interval": "1s"}
-        self.agents = [ConsulAgent(durable=True, ports=one, acl=acl, config=config) for one in ports]
-
-    def __enter__(self) -> Self:
-        try:
-            for agent in self.agents:
-                agent.launch()
-            for agent in self.agents:
-                until_sync(agent.ready, within=60, what=f"server {agent.node} is ready")
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        for agent in self.agents:
-            agent.stop()
-
-    @property
-    def urls(self) -> list[str]:
-        return [agent.url for agent in self.agents]
-
-    def leader(self) -> ConsulAgent:
-        """The server that leads now."""
-
-        def found() -> ConsulAgent | None:
-            for asked in (agent for agent in self.agents if agent.alive):
-                with suppress(OSError, ConsulError, http.client.HTTPException):
-                    place = asked.get("/v1/status/leader")
-                    for agent in self.agents:
-                        if agent.alive and place == f"{agent.address}:{agent.ports.server}":
-                            return agent
-            return None
-
-        agent: ConsulAgent = until_sync(found, within=60, what="the servers have a leader")
-        return agent
-
-
-@dataclass(frozen=True)
-class Certificates:
-    """PEM files: an authority, and a certificate of 127.0.0.1 that it signed, with its key."""
-
-    ca: Path
-    certificate: Path
-    key: Path
-
-
-def certificates(folder: Path, common_name: str = "server.dc1.consul") -> Certificates:
-    """New certificates in `folder`."""
-    authority, authority_key = _signed("test authority", None, None)
-    certificate, key = _signed(common_name, authority, authority_key)
-    files = Certificates(folder / "ca.pem", folder / "cert.pem", folder / "key.pem")
-    files.ca.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
-    files.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    files.key.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return files
-
-
-def _signed(
-    common_name: str, issuer: x509.Certificate | None, issuer_key: ec.EllipticCurvePrivateKey | None
-) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)])
-    now = datetime.datetime.now(datetime.UTC)
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(issuer.subject if issuer else name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=2))
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-    )
-    return builder.sign(issuer_key or key, hashes.SHA256()), key

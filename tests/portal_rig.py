@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import email
 import re
+import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import default
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from support import free_port, until
+
+if TYPE_CHECKING:
+    from playwright.async_api import Page
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,22 @@ class Received:
         return found.group()
 
 
+class _Controller(Controller):
+    """Its own first connection uses the server's TLS context, which a client cannot."""
+
+    def _trigger_server(self) -> None:
+        if self.ssl_context is None:
+            super()._trigger_server()
+            return
+        trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+        with (
+            socket.create_connection(("127.0.0.1", self.port), 60) as plain,
+            trusting.wrap_socket(plain) as secret,
+        ):
+            secret.recv(1024)
+
+
 class MailServer:
     """aiosmtpd on a port of the loopback. `refuse` answers RCPT for an address, None takes it. It can be stopped
     and started again on the same port."""
@@ -46,7 +67,7 @@ class MailServer:
         self._controller: Controller | None = None
 
     def start(self) -> None:
-        self._controller = Controller(self, hostname="127.0.0.1", port=self.port, **self._options)
+        self._controller = _Controller(self, hostname="127.0.0.1", port=self.port, **self._options)
         self._controller.start()
 
     def stop(self) -> None:
@@ -88,6 +109,14 @@ class MailServer:
 
         mail: Received = await until(found, within=60, what=f"a mail {subject!r} to {to}: {self.mails}")
         return mail
+
+
+async def register(page: Page, base: str, url: str, email: str) -> None:
+    """Fill in the form of a portal and send it."""
+    await page.goto(f"{base}/")
+    await page.get_by_label("Your e-mail address").fill(email)
+    await page.get_by_label("Address of your node").fill(url)
+    await page.get_by_role("button", name="Check my node").click()
 
 
 def portal_toml(mail_port: int, listen: str, *, public_url: str = "", more: str = "") -> str:

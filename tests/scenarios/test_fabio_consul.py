@@ -130,6 +130,32 @@ async def test_services_are_found_checked_and_routed_as_their_tags_say(
         assert await get(gateway, "/", "abc.example") == (200, "web-1")
 
 
+async def test_a_name_that_a_route_registers_leads_to_the_gateway_and_goes_with_the_route_and_the_gateway(
+    agent: ConsulAgent, services: Services
+) -> None:
+    def named() -> list[tuple[int, str]]:
+        """Port and status of what Consul DNS would answer for the name."""
+        found = agent.get("/v1/health/service/shop")
+        return [
+            (one["Service"]["Port"], check["Status"])
+            for one in found
+            for check in one["Checks"]
+            if check["ServiceName"] == "shop"
+        ]
+
+    await services.register("web-1", "urlprefix-shop.service.consul/ register=shop")
+    async with gateway_on(agent) as gateway:
+        port = int(gateway.url.rpartition(":")[2])
+        await until(lambda: named() == [(port, "passing")], what="the name leads to the gateway")
+        await until_served(gateway, "/", "web-1", "shop.service.consul")
+        await services.register("web-1", "urlprefix-shop.service.consul/")
+        await until(lambda: named() == [], what="the name is gone with the option")
+        await services.register("web-1", "urlprefix-shop.service.consul/ register=shop")
+        await until(lambda: named() == [(port, "passing")], what="the name is back")
+        await gateway.terminate()
+        assert named() == []
+
+
 FREEZING = (
     "urlprefix-/x weight=abc", "urlprefix-/x weight=30%", "urlprefix-", 'say "hi"', 'urlprefix-/q host="x"',
     "urlprefix-/p[x", "urlprefix-[/bad", "urlprefix-/t proto=grpc", "urlprefix-/a allow=ip:300.0.0.0/8",

@@ -36,7 +36,7 @@ def service_names(value: Any) -> dict[str, tuple[str, ...]]:
     )
 
 
-def checks_of(value: Any) -> dict[tuple[str, str], dict[str, Any]]:
+def checks_of(value: Any) -> dict[tuple[str, str], Mapping[str, Any]]:
     """`/v1/health/state/any`: the raw checks by Consul node and check id, all with the members that
     `check_of` reads."""
     return _understood(
@@ -114,11 +114,11 @@ def _instance(
     )
 
 
-def _complete(item: Any) -> dict[str, Any]:
+def _complete(item: Any) -> Mapping[str, Any]:
     for member in ("Name", "Status", "ServiceID", "ServiceName"):
         if not isinstance(item[member], str):
             raise TypeError(f"{member} is {item[member]!r}")
-    return dict(_mapping(item))
+    return _mapping(item)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

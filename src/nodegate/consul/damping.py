@@ -79,6 +79,8 @@ def hold_restarted(
     until = {node: end for node, end in restarts.until.items() if now < end}
     for node in _restarted(before, after):
         until.setdefault(node, Instant(now + hold))
+    if not until:
+        return dict(after), Restarts()
     former = {}
     for place, check in after.items():
         if place[0] in until and _unrun(check):

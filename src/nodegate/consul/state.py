@@ -15,7 +15,6 @@ from nodegate.consul.catalog import check_of
 from nodegate.consul.damping import Place
 
 Wanted = Callable[[str], bool]
-_MARKS = ("ModifyIndex", "CreateIndex", "Status", "Output", "ServiceID", "Name")
 
 
 def merged_checks(
@@ -25,15 +24,9 @@ def merged_checks(
 ) -> dict[Place, Check]:
     """The checks of `raw`; those that are as they were in `known_raw` are the objects of `known`."""
     return {
-        place: known[place]
-        if place in known and place in known_raw and _same(item, known_raw[place])
-        else check_of(item)
+        place: known[place] if place in known and known_raw.get(place) == item else check_of(item)
         for place, item in raw.items()
     }
-
-
-def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return all(one.get(mark) == other.get(mark) for mark in _MARKS)
 
 
 def merged_instances(fetched: Iterable[Instance], known: Mapping[Place, Instance]) -> dict[Place, Instance]:

@@ -12,10 +12,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
+from operator import is_
 from typing import Any
 
 from nodegate.consul.budget import Budget
 from nodegate.consul.catalog import (
+    CRITICAL,
     Catalog,
     Check,
     Instance,
@@ -35,11 +38,14 @@ ABREAST = 8
 """Requests of a sweep that are under way at once."""
 FEW = 32
 """Changed services that are fetched one by one; for more than these a sweep is cheaper."""
-SWEEP_AFTER = Seconds(0.2)
-"""How long a sweep waits for more changes after one that was explained."""
+SWEEP_AFTER = Seconds(1.0)
+"""How long a sweep waits for more changes after one that was explained: that one is to be applied first, and
+thousands that follow each other share one sweep."""
 HOLD = Seconds(30.0)
 SHARE = 0.5
 
+SERF = "serfHealth"
+"""The check by which Consul's agents watch each other."""
 CHECKS = "/v1/health/state/any"
 SERVICES = "/v1/catalog/services"
 
@@ -83,6 +89,7 @@ class CatalogWatch:
         self._composed: Mapping[Place, Instance] = {}
         self._held = Held()
         self._restarts = Restarts()
+        self._laid: tuple[object, object] = (None, None)
         self._sweep_at: Instant | None = None
         self._catalog: Catalog | None = None
         self._turn = asyncio.Lock()
@@ -106,6 +113,12 @@ class CatalogWatch:
             for node in sorted({place[0] for place in self._restarts.former})
         ]
         return tuple(notes)
+
+    def living_agents(self) -> frozenset[str]:
+        """The Consul nodes whose agents answer the others now."""
+        return frozenset(
+            node for (node, check), item in self._raw.items() if check == SERF and item["Status"] != CRITICAL
+        )
 
     def remember(self, catalog: Catalog) -> None:
         """Start from what an earlier run knew, so that what has vanished or was reset meanwhile is held back too."""
@@ -144,6 +157,11 @@ class CatalogWatch:
             now = self._catalog
             if now is not None and now.instances != before.instances:
                 return now
+
+    @property
+    def _pending(self) -> bool:
+        """Whether something is held back, and may have to be let go."""
+        return bool(self._held.kept or self._restarts.until)
 
     async def close(self) -> None:
         """End the requests under way; the client stays open."""
@@ -252,14 +270,17 @@ class CatalogWatch:
     async def _compose(self) -> None:
         """Lay checks and instances together, and hold back what looks like a disaster but need not be one."""
         now = self._clock.now()
+        known, news = self._catalog, (self._bare, self._seen)
+        if known is not None and not self._pending and all(map(is_, news, self._laid)):
+            self._catalog = replace(known, read_at=now)
+            return
         checks, restarts = hold_restarted(self._checks, self._seen, self._restarts, now, hold=self._hold)
         full = composed(self._bare, checks, self._composed, self._full)
         instances, held = hold_vanished(self._full, full, self._held, now, share=self._share, hold=self._hold)
         if held.kept - self._held.kept:
             await prove_token(self._client)
         self._checks, self._restarts, self._full, self._held = checks, restarts, instances, held
-        self._composed = self._bare
-        known = self._catalog
+        self._composed, self._laid = self._bare, news
         ordered = tuple(sorted(instances.values(), key=lambda one: (one.service, one.node, one.id)))
         same = known is not None and known.instances == ordered
         self._catalog = Catalog(

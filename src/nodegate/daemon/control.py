@@ -12,8 +12,10 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from time import process_time
 from typing import Protocol
 
+from nodegate.consul.budget import Budget
 from nodegate.errors import NodegateError, NotFound, Refused, Unavailable
 from nodegate.health import criteria_of, judge
 from nodegate.health.registered import with_registered_checks
@@ -36,8 +38,8 @@ from nodegate.probe.exchange import Upstream
 from nodegate.probe.worker import Prober
 from nodegate.routes import PlacedRoute
 from nodegate.routing.diff import applied, diff
-from nodegate.routing.lanes import Lanes, main_bounds, main_lane, with_lanes
-from nodegate.routing.plan import backend_of, desired
+from nodegate.routing.lanes import Lanes, ceilings_of, main_bounds, main_lane, with_lanes
+from nodegate.routing.plan import desired
 from nodegate.routing.safety import withhold_unsafe
 from nodegate.routing.sharing import Shared, share_out
 from nodegate.settings import Settings
@@ -49,13 +51,13 @@ log = logging.getLogger("nodegate.daemon")
 
 PASS_EVERY = 1.0
 """Seconds between passes when nothing happens: HAProxy's own view (a server it took out) is read that often."""
-REST = 3.0
-"""A pass rests at least this many times its own duration, so that a fleet of thousands that changes all the
-time costs a quarter of a core at most."""
+SHARE = 0.25
+"""Passes take this share of the time in the long run, so that a fleet of thousands that changes all the time
+costs a quarter of a core at most; waiting for HAProxy costs nothing. What was saved up in quiet times may be
+spent at once: the passes that one change needs (add a node, see that it serves) follow each other without a rest."""
 SHORTEST_REST = 0.05
-LONGEST_REST = 2.0
-"""A pass may be long because HAProxy hung, which costs nothing: whoever waits for the next one must not wait for
-a multiple of that."""
+LONGEST_REST = Seconds(2.0)
+"""Whoever waits for the next pass must not wait for a multiple of a very long one."""
 REREAD_EVERY = 5.0
 """Seconds between reads of an unchanged registry: they prove that it is still readable."""
 RETRY_REGISTRY = 1.0
@@ -166,11 +168,13 @@ class Control:
 
     async def pass_forever(self) -> None:
         """One pass after the other, for ever: at once after a change, else every `PASS_EVERY` seconds."""
+        clock, budget = self._parts.clock, Budget(share=SHARE, longest=LONGEST_REST)
         while True:
             self._wake.clear()
+            used = process_time()
             await self.one_pass()
-            rest = REST * self.snapshot.pass_duration
-            await asyncio.sleep(min(LONGEST_REST, max(SHORTEST_REST, rest)))
+            budget.spend(Seconds(process_time() - used), clock.now())
+            await asyncio.sleep(max(SHORTEST_REST, budget.rest(clock.now())))
             try:
                 async with asyncio.timeout(PASS_EVERY):
                     await self._wake.wait()
@@ -234,14 +238,10 @@ class Control:
             maps=shape.maps,
             bounds=main_bounds(lanes),
         )
-        ceilings = {
-            (backend_of(node.pool), node.id): node.maxconn or settings.pool(node.pool).maxconn
-            for node in inventory.nodes
-        }
         plan = withhold_unsafe(
             diff(main, wanted), main, inventory, known.judgement, known.at, settings=settings.safety
         )
-        plan = with_lanes(plan, running.routing, lanes, ceilings)
+        plan = with_lanes(plan, running.routing, lanes, ceilings_of(inventory.nodes, settings))
         refused = await driver.apply(plan, applied(running.routing, plan.changes))
         views = known.judgement.pools.items()
         await self._parts.gateway.heights(
@@ -295,6 +295,7 @@ class Control:
             self.prober.update(inventory)
             self._kinds = {node.id: node.kind for node in inventory.nodes}
             self._outcomes = {name: good for name, good in self._outcomes.items() if name in self._kinds}
+        if before.inventory is None or not only_adds(before.inventory, inventory):
             self.wake()
 
     def _registry_lost(self, error: NodegateError) -> None:
@@ -319,6 +320,15 @@ class Control:
         probe = self._parts.settings.probe
         patience = self._started_at + probe.interval + probe.timeout
         return snapshot.at > patience or all(node.id in snapshot.observations for node in inventory.nodes)
+
+
+def only_adds(before: Inventory, after: Inventory) -> bool:
+    """Whether nothing but new nodes came, or nothing at all. New nodes are asked first, and their first answer asks
+    for the pass that adds them: one before that would only be in its way."""
+    present = {node.id: node for node in after.nodes}
+    if after.routes != before.routes:
+        return False
+    return all((now := present.get(node.id)) is node or now == node for node in before.nodes)
 
 
 def crowded_pools(inventory: Inventory) -> frozenset[str]:

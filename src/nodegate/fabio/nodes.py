@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from nodegate.catalog import Instance
-from nodegate.fabio import checks, predecessor, tags
-from nodegate.fabio.checks import Standing
-from nodegate.fabio.tags import BadTag, Tag
-from nodegate.model import Intent, Node, Scalar
+from nodegate.fabio import tags
+from nodegate.fabio.reading import Draft, as_name, concerns, read_instance
+from nodegate.fabio.tags import Tag
+from nodegate.model import Node
 from nodegate.routes import Route, Target, Treatment
 from nodegate.routes.weights import weights
-from nodegate.settings import NAME, checked_url
 from nodegate.settings.fabio import FabioSettings
 
-META = "nodegate-"
-"""What the keys of a service's meta that speak to nodegate begin with: `nodegate-kind`, `nodegate-pool`,
-`nodegate-maxconn`, and `nodegate-OPTION` for each option of the kind."""
+__all__ = ["Earlier", "Found", "concerns", "nodes_of"]
 
-OPTION_PATH = "probe_path"
-"""The meta that gives the option `path` of kind http; `nodegate-path` is the path of a node's URL."""
-
-_SAID_BY_TAGS = ("path", "scheme", "tls_verify", "weight")
-"""Meta that counts for services without tags only: here tags and Consul's Weights say it."""
-
-UNCONCERNED_STATUS = "200-499"
-"""What a service must answer to nodegate's own probe where Consul checks it too: anything but a failure. Nobody
-said that its root must be a page."""
+Place = tuple[str, str]
+"""Consul node and instance id."""
+Source = tuple[str, str]
+"""Host and path of a route."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,195 +34,151 @@ class Found:
 
 
 @dataclass(slots=True)
+class Earlier:
+    """What was worked out the last time, for one and the same settings. What did not change is given back as the very
+    same objects, so that whoever compares it need not look inside."""
+
+    drafts: dict[Place, tuple[Instance, Draft]] = field(default_factory=dict)
+    placed: dict[Place, tuple[Draft, Node]] = field(default_factory=dict)
+    targets: dict[Place, tuple[Draft, Node, tuple[Target, ...]]] = field(default_factory=dict)
+    routes: dict[Source, Route] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class _Growing:
-    nodes: dict[str, Node] = field(default_factory=dict)
-    parts: dict[str, int] = field(default_factory=dict)
-    routes: dict[tuple[str, str], list[Target]] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
-    registers: set[str] = field(default_factory=set)
+    """The nodes so far, by id, with what their weights will depend on."""
+
+    drafts: dict[str, tuple[Place, Draft]] = field(default_factory=dict)
+    pools: dict[str, dict[str, float]] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
 
 
-def concerns(instance: Instance, settings: FabioSettings) -> bool:
-    """Whether an instance has any tag that is understood here."""
-    if settings.enabled and any(tags.is_routing(tag, settings.tag_prefix) for tag in instance.tags):
-        return True
-    return settings.predecessor and predecessor.is_described(instance.tags)
-
-
-def nodes_of(instances: Iterable[Instance], settings: FabioSettings) -> Found:
-    """The nodes and routes of all instances that `concerns`; the others are left out.
+def nodes_of(instances: Iterable[Instance], settings: FabioSettings, earlier: Earlier | None = None) -> Found:
+    """The nodes and routes of all instances that `concerns`; the others are left out. `earlier` is brought up to
+    date.
 
     A fault of one tag touches neither the instance's other tags nor any other service. An instance that fails
     Consul's checks stays a node and says so (`Node.failing`), so that safety can weigh it; with
     `settings.strict` it is left out, as Fabio does. Maintenance is an operator's word: such a node is drained.
     """
-    growing = _Growing()
-    for instance in sorted(instances, key=lambda item: (item.service, item.node, item.id)):
-        if concerns(instance, settings):
-            _add(growing, instance, settings)
-    weighed = _weighed(growing)
-    return Found(
-        nodes=tuple(weighed[name] for name in sorted(weighed)),
-        routes=tuple(
-            Route(host=host, path=path, targets=tuple(targets))
-            for (host, path), targets in sorted(growing.routes.items())
-        ),
-        faults=tuple(growing.faults),
-        registers=tuple(sorted(growing.registers)),
-    )
-
-
-def _add(growing: _Growing, instance: Instance, settings: FabioSettings) -> None:
-    who = f"service {instance.service!r}, instance {instance.id!r}"
-    routing = _tags_of(growing, instance, settings, who)
-    described: predecessor.Described | None = None
-    if settings.predecessor and predecessor.is_described(instance.tags):
-        described, faults = predecessor.read(instance.tags)
-        growing.faults += (f"{who}: {fault}" for fault in faults)
-    if not routing and described is None:
-        return
-    standing = checks.standing(instance, settings)
-    if standing.unchecked and not settings.unchecked and described is None:
-        growing.faults.append(
-            f"{who}: it has no check of its own, so it is not routed; give it one, or set fabio.unchecked"
-        )
-        return
-    if settings.strict and standing.failing:
-        return
-    node = _node(growing, instance, routing, described, standing, who)
-    if node is None:
-        return
-    growing.nodes[node.id] = node
-    part = described.weight if described is not None else 1 if settings.strict else instance.weights_passing
-    growing.parts[node.id] = max(0, part)
-    for tag in routing:
-        growing.routes.setdefault((tag.host, tag.path), []).append(
-            _target(tag, node, instance, growing.parts[node.id], settings)
-        )
-        if tag.meaning.registers:
-            growing.registers.add(tag.meaning.registers)
-
-
-def _tags_of(growing: _Growing, instance: Instance, settings: FabioSettings, who: str) -> list[Tag]:
-    """The instance's routing tags that can be used; the first of several for one route counts."""
-    found: dict[tuple[str, str], Tag] = {}
-    if not settings.enabled:
-        return []
-    for text in instance.tags:
-        if not tags.is_routing(text, settings.tag_prefix):
-            continue
-        tag = tags.parse(
-            text, prefix=settings.tag_prefix, datacenter=instance.datacenter, strict=settings.strict,
-            glob_hosts=settings.glob_hosts, glob_paths=settings.matcher == "glob",
-        )  # fmt: skip
-        if isinstance(tag, BadTag):
-            growing.faults.append(f"{who}: tag {text!r}: {tag.why}")
-            continue
-        growing.faults += (f"{who}: tag {text!r}: {remark}" for remark in tag.remarks)
-        if tag.meaning.treatment.auth and tag.meaning.treatment.auth not in settings.auth:
-            growing.faults.append(
-                f"{who}: tag {text!r}: there is no fabio.auth.{tag.meaning.treatment.auth}; everybody is refused"
-            )
-        known = found.setdefault((tag.host, tag.path), tag)
-        if known is not tag and known.text != tag.text:
-            growing.faults.append(
-                f"{who}: tag {text!r}: another tag has the same host and path; that one counts"
-            )
-    return list(found.values())
-
-
-def _node(
-    growing: _Growing, instance: Instance, routing: Sequence[Tag], described: predecessor.Described | None,
-    standing: Standing, who: str,
-) -> Node | None:  # fmt: skip
-    """The node of an instance, None (with a fault) for one that cannot be reached."""
-    https = described.https if described is not None else any(tag.meaning.https for tag in routing)
-    if routing and len({tag.meaning.https for tag in routing}) > 1:
-        growing.faults.append(f"{who}: its tags disagree on proto; it is spoken to in HTTPS")
-    growing.faults += (
-        f"{who}: meta {META}{key} has no effect beside tags that say the same"
-        for key in _SAID_BY_TAGS
-        if META + key in instance.meta
-    )
-    verify = described.verify if described is not None else all(tag.meaning.verify for tag in routing)
-    kind, pool, maxconn, options = _from_meta(instance, described)
-    host = f"[{instance.address}]" if ":" in instance.address else instance.address
-    name = next((tag.meaning.treatment.host for tag in routing if tag.meaning.treatment.host), "")
-    named = https and name and re.fullmatch(r"[0-9.]+|.*:.*", name) is None and _is_ip(instance.address)
-    try:
-        url = checked_url(f"{'https' if https else 'http'}://{name if named else host}:{instance.port}")
-    except ValueError as error:
-        growing.faults.append(f"{who}: it cannot be reached: {error}")
-        return None
-    pool = _of_one_kind(growing, pool, kind)
-    return Node(
-        id=_free_id(growing, instance), url=url, kind=kind, pool=pool, tls_verify=verify or not https,
-        maxconn=maxconn, options=options, failing=standing.failing,
-        intent=Intent.DRAIN if standing.maintenance else Intent.SERVE,
-        address=instance.address if named else None,
-    )  # fmt: skip
-
-
-def _is_ip(text: str) -> bool:
-    return re.fullmatch(r"[0-9.]+|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*", text) is not None
-
-
-def _from_meta(
-    instance: Instance, described: predecessor.Described | None
-) -> tuple[str, str, int | None, dict[str, Scalar]]:
-    """Kind, pool, the bound on requests at once and the kind's options, as the meta says or by default."""
-    said = {key.removeprefix(META): text for key, text in instance.meta.items() if key.startswith(META)}
-    for key in _SAID_BY_TAGS:
-        said.pop(key, None)
-    most = said.pop("maxconn", "")
-    maxconn = described.maxconn if described is not None else None
-    if re.fullmatch(r"[1-9][0-9]{0,6}", most):
-        maxconn = int(most)
-    kind = said.pop("kind", "") or ("iri" if described is not None else "http")
-    pool = said.pop("pool", "") or (_pool_of(described) if described is not None else instance.service)
-    options: dict[str, Scalar] = {
-        "path" if key == OPTION_PATH else key: _scalar(text) for key, text in said.items()
+    earlier = earlier if earlier is not None else Earlier()
+    ordered = {
+        (one.node, one.id): one
+        for one in sorted(instances, key=lambda item: (item.service, item.node, item.id))
     }
-    if kind == "http" and not {"expect_status", "expect_body"} & options.keys() and instance.checks:
-        options["expect_status"] = UNCONCERNED_STATUS
-    if kind == "iri" and described is not None and described.pow != "false":
-        options.setdefault("pow", True)
-    return _as_name(kind), _as_name(pool), maxconn, options
+    earlier.drafts = _drafts(ordered, settings, earlier.drafts)
+    growing = _Growing()
+    for place, (_, draft) in earlier.drafts.items():
+        if draft.node is not None:
+            _place(growing, place, draft, draft.node)
+    nodes = _weighed(growing, earlier)
+    routes = _routes(ordered, growing, nodes, settings, earlier)
+    return Found(
+        nodes=tuple(nodes[name] for name in sorted(nodes)),
+        routes=routes,
+        faults=tuple(fault for _, draft in earlier.drafts.values() for fault in draft.faults),
+        registers=tuple(
+            sorted(
+                {
+                    tag.meaning.registers
+                    for _, draft in growing.drafts.values()
+                    for tag in draft.routing
+                    if tag.meaning.registers
+                }
+            )
+        ),
+    )
 
 
-def _pool_of(described: predecessor.Described) -> str:
-    return "pow" if described.pow == "only" else "main"
+def _drafts(
+    ordered: Mapping[Place, Instance],
+    settings: FabioSettings,
+    known: Mapping[Place, tuple[Instance, Draft]],
+) -> dict[Place, tuple[Instance, Draft]]:
+    """What each instance says; one that is the same object as before is not read again."""
+    drafts = {}
+    for place, instance in ordered.items():
+        former = known.get(place)
+        if former is not None and former[0] is instance:
+            drafts[place] = former
+        elif concerns(instance, settings):
+            drafts[place] = (instance, read_instance(instance, settings))
+    return drafts
 
 
-def _scalar(text: str) -> Scalar:
-    if text in {"true", "false"}:
-        return text == "true"
-    return int(text) if re.fullmatch(r"-?(0|[1-9][0-9]{0,15})", text) else text
+def _place(growing: _Growing, place: Place, draft: Draft, node: Node) -> None:
+    """Give the node a free id, and a pool of its kind."""
+    pool = node.pool
+    if growing.kinds.setdefault(pool, node.kind) != node.kind:
+        pool = f"{pool[: 62 - len(node.kind)]}.{node.kind}"
+        growing.kinds.setdefault(pool, node.kind)
+    name = _free_id(growing, node.id, place)
+    growing.drafts[name] = (place, draft)
+    growing.pools.setdefault(pool, {})[name] = draft.part
 
 
-def _as_name(text: str) -> str:
-    """`text` as a name of nodegate's: what it may not hold becomes a dash."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:63].lstrip("._-")
-    return name if NAME.fullmatch(name) else "unnamed"
-
-
-def _of_one_kind(growing: _Growing, pool: str, kind: str) -> str:
-    """A pool holds one kind; instances of another one have a pool beside it."""
-    kinds = {node.kind for node in growing.nodes.values() if node.pool == pool}
-    return pool if not kinds or kind in kinds else f"{pool[: 62 - len(kind)]}.{kind}"
-
-
-def _free_id(growing: _Growing, instance: Instance) -> str:
+def _free_id(growing: _Growing, plain: str, place: Place) -> str:
     """Instances are named apart on one Consul node only."""
-    plain = _as_name(instance.id)
-    if plain not in growing.nodes:
+    if plain not in growing.drafts:
         return plain
-    longer = _as_name(f"{plain[:40]}-{instance.node}")
+    longer = as_name(f"{plain[:40]}-{place[0]}")
     number = 2
-    while longer in growing.nodes:
+    while longer in growing.drafts:
         longer = f"{longer[:58]}-{number}"
         number += 1
     return longer
+
+
+def _weighed(growing: _Growing, earlier: Earlier) -> dict[str, Node]:
+    """The nodes with HAProxy's weights, in proportion to what Consul or the tags say within each pool."""
+    nodes: dict[str, Node] = {}
+    placed: dict[Place, tuple[Draft, Node]] = {}
+    for pool, parts in growing.pools.items():
+        for name, weight in weights(parts).items():
+            place, draft = growing.drafts[name]
+            former = earlier.placed.get(place)
+            if former is not None and former[0] is draft and _is(former[1], name, pool, weight):
+                placed[place] = former
+            else:
+                assert draft.node is not None
+                placed[place] = (draft, replace(draft.node, id=name, pool=pool, weight=weight))
+            nodes[name] = placed[place][1]
+    earlier.placed = placed
+    return nodes
+
+
+def _is(node: Node, name: str, pool: str, weight: int) -> bool:
+    return node.id == name and node.pool == pool and node.weight == weight
+
+
+def _routes(
+    ordered: Mapping[Place, Instance],
+    growing: _Growing,
+    nodes: Mapping[str, Node],
+    settings: FabioSettings,
+    earlier: Earlier,
+) -> tuple[Route, ...]:
+    """The routes in order of host and path."""
+    made: dict[Place, tuple[Draft, Node, tuple[Target, ...]]] = {}
+    found: dict[Source, list[Target]] = {}
+    for name, (place, draft) in growing.drafts.items():
+        node, former = nodes[name], earlier.targets.get(place)
+        same = former is not None and former[0] is draft and former[1] is node
+        targets = (
+            former[2]
+            if same and former is not None
+            else tuple(_target(tag, node, ordered[place], draft.part, settings) for tag in draft.routing)
+        )
+        made[place] = (draft, node, targets)
+        for tag, target in zip(draft.routing, targets, strict=True):
+            found.setdefault((tag.host, tag.path), []).append(target)
+    known, earlier.targets, earlier.routes = earlier.routes, made, {}
+    for source, each in sorted(found.items()):
+        route = known.get(source)
+        if route is None or route.targets != tuple(each):
+            route = Route(host=source[0], path=source[1], targets=tuple(each))
+        earlier.routes[source] = route
+    return tuple(earlier.routes.values())
 
 
 def _target(tag: Tag, node: Node, instance: Instance, part: int, settings: FabioSettings) -> Target:
@@ -246,12 +193,3 @@ def _target(tag: Tag, node: Node, instance: Instance, part: int, settings: Fabio
         options=" ".join(word for word in tag.text.split() if not word.startswith(("weight=", "proto=https"))),
         tags=tags.other_tags(instance.tags, settings.tag_prefix),
     )  # fmt: skip
-
-
-def _weighed(growing: _Growing) -> Mapping[str, Node]:
-    """The nodes with HAProxy's weights, in proportion to what Consul or the tags say within each pool."""
-    pools: dict[str, dict[str, float]] = {}
-    for name, node in growing.nodes.items():
-        pools.setdefault(node.pool, {})[name] = growing.parts[name]
-    found = {name: weight for parts in pools.values() for name, weight in weights(parts).items()}
-    return {name: replace(node, weight=found[name]) for name, node in growing.nodes.items()}

@@ -72,6 +72,7 @@ class Iri:
         "check_exposed": options.truth,
         "pow": options.truth,
         "api_version": _header_value,
+        "maxconn_pow": options.count,
     }
 
     def faults(self, node: Node) -> tuple[str, ...]:

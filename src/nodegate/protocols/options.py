@@ -27,6 +27,12 @@ def truth(value: Scalar) -> str | None:
     return None if isinstance(value, bool) else f"write true or false, not {value!r}"
 
 
+def count(value: Scalar) -> str | None:
+    """A whole number of at least 1."""
+    whole = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return None if whole else f"write a whole number of at least 1, not {value!r}"
+
+
 def is_on(node: Node, name: str, *, default: bool) -> bool:
     """The yes-or-no option `name`; anything else than true or false counts as `default`."""
     value = node.options.get(name, default)

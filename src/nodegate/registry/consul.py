@@ -17,7 +17,7 @@ from nodegate.consul.watch import CatalogWatch
 from nodegate.errors import Conflict, NodegateError, NotFound, Refused
 from nodegate.model import Intent, Inventory, Node, Seconds, Source
 from nodegate.ports import Clock
-from nodegate.registry.consulnodes import Meant, Stored, assemble, places_of
+from nodegate.registry.consulnodes import Before, Stored, assemble, places_of
 from nodegate.registry.consulrecords import FOREIGN, RecordKeys
 from nodegate.registry.remembered import Keeper, Memory
 from nodegate.settings import FabioSettings, RegistrySettings
@@ -31,8 +31,8 @@ class ConsulRegistry:
     """`ports.Registry` on the Consul behind `client`. Errors are those of the port.
 
     The last inventory is kept in the file `memory` (None: nowhere), see `remembered`. `agent` names the Consul node
-    whose agent gets the services of new nodes (`registry.publishing`). `written` is told when a record has
-    changed through this object, `remarks` are further faults to show. `current` is True once Consul was read.
+    whose agent gets the services of new nodes (`registry.publishing`), `registers` the further names that routes
+    ask for. `written` is told when those change, or a record through this object; `remarks` are further faults to show. `current` is True once Consul was read.
     """
 
     def __init__(
@@ -46,10 +46,11 @@ class ConsulRegistry:
     ) -> None:
         self.client = client
         self.agent = ""
+        self.registers: tuple[str, ...] = ()
         self.written: Callable[[], None] = lambda: None
         self.remarks: Callable[[], tuple[str, ...]] = lambda: ()
         self.current = False
-        self._clock = clock
+        self.clock = clock
         self._fabio = fabio
         self._watch = CatalogWatch(
             client, clock, _wanted(settings.services),
@@ -58,7 +59,7 @@ class ConsulRegistry:
         self._records = RecordKeys(client, str(memory or "the kept inventory"))
         self._keeper = Keeper(memory, clock)
         self._budget = Budget()
-        self._meant: Meant = {}
+        self._before = Before()
         self._last: Inventory | None = None
         self._fresh_until = 0.0
         self._pump: asyncio.Task[None] | None = None
@@ -77,6 +78,12 @@ class ConsulRegistry:
         if self._last is None or self._watch.catalog is None:
             return {}
         return places_of(self._last.nodes, self._watch.catalog.instances, self.agent)
+
+    def lost_agents(self) -> frozenset[str]:
+        """The agents that have services of records and that Consul does not know, or takes for dead, now."""
+        living = self._watch.living_agents()
+        named = {one.agent for one in self.stored.values() if one.agent}
+        return frozenset(named - living) if living else frozenset()
 
     def remembered(self) -> Inventory | None:
         """The inventory as it was when nodegate last read it, in this run or an earlier one; None when there is
@@ -100,7 +107,7 @@ class ConsulRegistry:
         if self._last is None:
             self.remembered()
         listing, catalog = await gathered(self._records.listing(), self._watch.read())
-        return await self._take(await self._records.believed(listing), catalog)
+        return self._take(await self._records.believed(listing), catalog)
 
     async def changed(self, after: int) -> int:
         """Wait until the index differs from `after`: within milliseconds of the change in Consul."""
@@ -162,13 +169,13 @@ class ConsulRegistry:
 
     async def _wait_for_news(self) -> None:
         """Wait until keys or services change, and take it into account."""
-        await asyncio.sleep(self._budget.rest(self._clock.now()))
+        await asyncio.sleep(self._budget.rest(self.clock.now()))
         if self._waiting is None:
             self._waiting = asyncio.create_task(self._records.listing(wait=True), name="Consul's keys")
         keys, services = self._waiting, asyncio.create_task(self._watch.changed(), name="Consul's services")
         try:
             await asyncio.wait((keys, services), return_when=asyncio.FIRST_COMPLETED)
-            began = self._clock.now()
+            began = self.clock.now()
             if keys.done():
                 # Else it goes on: Consul would not notice for a minute that nobody waits any more.
                 self._waiting = None
@@ -178,23 +185,25 @@ class ConsulRegistry:
             services.cancel()
             await asyncio.gather(services, return_exceptions=True)
         if catalog is not None:
-            await self._take(listing, catalog)
-        now = self._clock.now()
+            self._take(listing, catalog)
+        now = self.clock.now()
         self._budget.spend(Seconds(now - began), now)
 
-    async def _take(self, listing: Listing | None, catalog: Catalog) -> Inventory:
+    def _take(self, listing: Listing | None, catalog: Catalog) -> Inventory:
         """The inventory of what was read; its index grows when, and only when, something in it changed."""
         if listing is not None:
             self._records.take(listing)
         last = self._last
-        new = replace(self._assembled(catalog), read_at=self._clock.now())
+        new = self._assembled(catalog)
         newest = max(1, self._records.index, catalog.index)
         same = last is not None and _content(last) == _content(new)
         if last is not None:
             newest = last.index if same else max(newest, last.index + 1)
-        new = replace(new, index=newest)
+        if same and last is not None:
+            new = replace(new, nodes=last.nodes, routes=last.routes)  # whoever compares sees it at once
+        new = replace(new, index=newest, read_at=self.clock.now())
         self._last, self.current = new, True
-        await self._keeper.keep(lambda: self._memory(catalog, new), same=same)
+        self._keeper.keep(lambda: self._memory(catalog, new), same=same)
         return new
 
     def _memory(self, catalog: Catalog, inventory: Inventory) -> Memory:
@@ -204,7 +213,10 @@ class ConsulRegistry:
         )  # fmt: skip
 
     def _assembled(self, catalog: Catalog) -> Inventory:
-        found = assemble(self._records.records(), catalog.instances, self._fabio, self._meant)
+        found = assemble(self._records.records(), catalog.instances, self._fabio, self._before)
+        if found.registers != self.registers:
+            self.registers = found.registers
+            self.written()
         return Inventory(
             nodes=found.nodes, index=1, read_at=catalog.read_at, routes=found.routes,
             faults=(*found.faults, *self._watch.notes, *self.remarks()),

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nodegate.catalog import Instance
+from nodegate.fabio.reading import META
 from nodegate.model import Intent, Node, Source
 from nodegate.ports import Adapter
-from nodegate.registry.consulnodes import META, RECORD, Records, assemble
+from nodegate.registry.consulnodes import RECORD, Records, assemble
 from nodegate.registry.consulservices import DIGEST, definition
 from nodegate.routes import Route, Treatment
 from nodegate.settings import FabioSettings, ProbeSettings, RegistrySettings

@@ -17,8 +17,9 @@ from nodegate.catalog import CRITICAL, Instance
 from nodegate.consul.kv import Entry
 from nodegate.errors import Malformed
 from nodegate.fabio.checks import standing
-from nodegate.fabio.nodes import OPTION_PATH, concerns, nodes_of
-from nodegate.model import Intent, Node, Scalar, Source
+from nodegate.fabio.nodes import Earlier, concerns, nodes_of
+from nodegate.fabio.reading import META, OPTION_PATH, scalar
+from nodegate.model import Intent, Node, Source
 from nodegate.registry.records import read_record, write_record
 from nodegate.registry.records.strictjson import strict_json
 from nodegate.routes import Route
@@ -28,7 +29,6 @@ NODES = "nodegate/nodes/"
 MARKER = f"{NODES}.store"
 """A key that no node can have. While it is there and readable, a listing without nodes is true."""
 
-META = "nodegate-"
 RECORD = "nodegate-record"
 """Meta of a service that stands for a record: the node's id."""
 
@@ -51,11 +51,13 @@ class Records:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assembled:
-    """Nodes in order of id, routes (None without any service that brings some), faults."""
+    """Nodes in order of id, the routes that services bring along, faults, and the further names under which the
+    gateway should register itself."""
 
     nodes: tuple[Node, ...]
     routes: tuple[Route, ...]
     faults: tuple[str, ...]
+    registers: tuple[str, ...] = ()
 
 
 def write_stored(node: Node, agent: str) -> bytes:
@@ -92,42 +94,78 @@ def read_records(entries: Mapping[str, Entry], known: Mapping[str, tuple[Entry, 
     return Records(stored=stored, faults=tuple(faults))
 
 
-Meant = dict[tuple[str, str], tuple[Instance, Node]]
-"""Instances by Consul node and id, with the nodes that their meta make; kept from one time to the next."""
+Place = tuple[str, str]
+"""Consul node and instance id."""
+
+
+@dataclass(slots=True)
+class Before:
+    """What was assembled the last time, for one and the same settings. Whatever follows from unchanged records and
+    instances stays the same object: of thousands of nodes only those that changed are looked at again."""
+
+    tagged: Earlier = field(default_factory=Earlier)
+    meant: dict[Place, tuple[Instance, Node]] = field(default_factory=dict)
+    checked: dict[str, tuple[Node, Instance | None, Node]] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
 
 
 def assemble(
-    records: Records, instances: Iterable[Instance], settings: FabioSettings, known: Meant | None = None
+    records: Records, instances: Iterable[Instance], settings: FabioSettings, before: Before | None = None
 ) -> Assembled:
     """All nodes: those of the records, with what Consul's checks say of them, and those of services that others
-    registered, with the intents that the records hold for them. `known` is brought up to date."""
+    registered, with the intents that the records hold for them. `before` is brought up to date."""
+    before = before if before is not None else Before()
     pictures: dict[str, Instance] = {}
-    others = []
+    tagged: list[Instance] = []
+    plain: list[Instance] = []
     for instance in instances:
         if RECORD in instance.meta:
             pictures[instance.meta[RECORD]] = instance
-        else:
-            others.append(instance)
-    nodes = {
-        node_id: _checked(one.node, pictures.get(node_id), settings)
-        for node_id, one in records.stored.items()
-        if one.node.source is not Source.SERVICE
-    }
-    tagged = nodes_of(others, settings)
-    plain, faults = _of_meta(
-        (one for one in others if not concerns(one, settings)), settings, {} if known is None else known
-    )
-    faults = [*records.faults, *tagged.faults, *faults]
-    for found in (*tagged.nodes, *plain):
+        elif instance.tags and concerns(instance, settings):
+            tagged.append(instance)
+        elif instance.meta:
+            plain.append(instance)
+    nodes = _own(records, pictures, settings, before)
+    found_by_tags = nodes_of(tagged, settings, before.tagged)
+    found_by_meta, faults = _of_meta(plain, settings, before.meant)
+    faults = [*records.faults, *found_by_tags.faults, *faults]
+    for found in (*found_by_tags.nodes, *found_by_meta):
         if found.id in nodes:
             faults.append(
                 f"service instance {found.id!r} has the id of another node and is left out; rename one of them"
             )
             continue
         nodes[found.id] = _intended(found, records.stored.get(found.id))
+    former = before.nodes
+    before.nodes = {name: _same(former.get(name), nodes[name]) for name in sorted(nodes)}
     return Assembled(
-        nodes=tuple(nodes[node_id] for node_id in sorted(nodes)), routes=tagged.routes, faults=tuple(faults)
-    )
+        nodes=tuple(before.nodes.values()), routes=found_by_tags.routes, faults=tuple(faults),
+        registers=found_by_tags.registers,
+    )  # fmt: skip
+
+
+def _same(former: Node | None, node: Node) -> Node:
+    """`former` where it says the same."""
+    return former if former is not None and (former is node or former == node) else node
+
+
+def _own(
+    records: Records, pictures: Mapping[str, Instance], settings: FabioSettings, before: Before
+) -> dict[str, Node]:
+    """The nodes of the records, with what the checks of their services say."""
+    checked: dict[str, tuple[Node, Instance | None, Node]] = {}
+    for node_id, one in records.stored.items():
+        if one.node.source is Source.SERVICE:
+            continue
+        picture, former = pictures.get(node_id), before.checked.get(node_id)
+        same = former is not None and former[0] is one.node and former[1] is picture
+        checked[node_id] = (
+            former
+            if same and former is not None
+            else (one.node, picture, _checked(one.node, picture, settings))
+        )
+    before.checked = checked
+    return {node_id: node for node_id, (_, _, node) in checked.items()}
 
 
 def places_of(nodes: Iterable[Node], instances: Iterable[Instance], agent: str) -> dict[str, str]:
@@ -175,7 +213,7 @@ def _intended(node: Node, record: Stored | None) -> Node:
 
 
 def _of_meta(
-    instances: Iterable[Instance], settings: FabioSettings, known: Meant
+    instances: Iterable[Instance], settings: FabioSettings, known: dict[Place, tuple[Instance, Node]]
 ) -> tuple[list[Node], list[str]]:
     """Services without tags for a router whose meta name a kind of node."""
     nodes: dict[str, Node] = {}
@@ -234,11 +272,5 @@ def _meta_node(instance: Instance, settings: FabioSettings) -> Node:
         weight=numbers.get("weight", 100 if instance.weights_passing == 1 else min(256, instance.weights_passing)),
         maxconn=numbers.get("maxconn"), tls_verify=said.pop("tls_verify", "true") == "true",
         intent=Intent.DRAIN if seen.maintenance else Intent.SERVE, failing=seen.failing, source=Source.SERVICE,
-        options={"path" if key == OPTION_PATH else key: _scalar(text) for key, text in said.items()},
+        options={"path" if key == OPTION_PATH else key: scalar(text) for key, text in said.items()},
     )  # fmt: skip
-
-
-def _scalar(text: str) -> Scalar:
-    if text in {"true", "false"}:
-        return text == "true"
-    return int(text) if re.fullmatch(r"-?(0|[1-9][0-9]{0,15})", text) else text

@@ -32,6 +32,7 @@ class RecordKeys:
         self._keys = KeyValues(client)
         self._kept = kept
         self._understood: Mapping[str, tuple[Entry, Stored]] = {}
+        self._read: tuple[Mapping[str, Entry], Records] = ({}, Records())
         self.entries: Mapping[str, Entry] = {}
         self.index = 0
         self.store = ""
@@ -46,13 +47,16 @@ class RecordKeys:
         self.store, self.entries = store, entries
 
     def records(self) -> Records:
-        """What was taken last, understood."""
+        """What was taken last, understood; the same object until something is taken."""
+        if self._read[0] is self.entries:
+            return self._read[1]
         records = read_records(self.entries, self._understood)
         self._understood = {
             key: (entry, records.stored[key.removeprefix(NODES)])
             for key, entry in self.entries.items()
             if key.removeprefix(NODES) in records.stored
         }
+        self._read = (self.entries, records)
         return records
 
     async def listing(self, *, wait: bool = False) -> Listing:

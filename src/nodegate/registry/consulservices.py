@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from nodegate.fabio.nodes import OPTION_PATH
+from nodegate.fabio.reading import META, OPTION_PATH
 from nodegate.model import Node, Status, Verdict
 from nodegate.ports import Adapter
-from nodegate.registry.consulnodes import META, RECORD
+from nodegate.registry.consulnodes import RECORD
 from nodegate.settings import ProbeSettings, RegistrySettings
 
 DIGEST = "nodegate-digest"

@@ -2,7 +2,8 @@
 
 Level-triggered: each round compares what the agent of this machine has with what it should have, and does the
 difference. A service belongs to the agent that it was first registered on; another gateway changes the record, and
-this one follows. What cannot be done is a fault in words and tried again.
+this one follows. When that agent is lost for long, one of the other gateways takes its services over. What cannot be
+done is a fault in words and tried again.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from nodegate.consul.client import ConsulClient, segment
-from nodegate.errors import Conflict, Malformed, NodegateError, NotFound
-from nodegate.model import Intent, Node, Snapshot, Source, Verdict
+from nodegate.errors import Conflict, Malformed, NodegateError, NotFound, Refused
+from nodegate.model import Instant, Intent, Node, Snapshot, Source, Verdict
 from nodegate.ports import Adapter
+from nodegate.registry.aliases import ALIAS, Itself, alias_definitions
 from nodegate.registry.consul import ConsulRegistry
 from nodegate.registry.consulnodes import RECORD
 from nodegate.registry.consulservices import (
@@ -26,6 +28,7 @@ from nodegate.registry.consulservices import (
     verdict_check,
     verdict_words,
 )
+from nodegate.registry.leftovers import Leftovers
 from nodegate.settings import Settings
 
 log = logging.getLogger("nodegate.registry")
@@ -33,13 +36,17 @@ log = logging.getLogger("nodegate.registry")
 EVERY = 10.0
 """Seconds between two rounds when nothing happens: an agent that has lost a service gets it back within that."""
 RETRY = 2.0
-"""Seconds to wait for an agent that is away."""
+"""Seconds to wait for an agent that is away, and for a record that was just taken over to be known."""
 SOONEST = 0.05
 ABREAST = 8
 
 
 class Publisher:
-    """Keeps the services of the agent at the client's first address as the registry and the verdicts say."""
+    """Keeps the services of the agent at the client's first address as the registry and the verdicts say.
+
+    `itself` is this gateway where it registers itself; the names that routes ask for are registered beside it.
+    `leads` says whether this gateway is the one of all living ones to do a task that one should do for all.
+    """
 
     def __init__(
         self,
@@ -57,6 +64,11 @@ class Publisher:
         self._told: dict[str, tuple[str, str, float]] = {}
         self._faults: tuple[str, ...] = ()
         self._statuses: dict[str, str] = {}
+        self._lost: dict[str, Instant] = {}
+        self._again = False
+        self._leftovers = Leftovers(registry.client)
+        self.itself: Itself | None = None
+        self.leads: Callable[[str], bool] = lambda task: True
         registry.written = self.wake
         registry.remarks = lambda: self._faults
 
@@ -85,6 +97,7 @@ class Publisher:
             pause = self._pause()
             try:
                 self._say(await self.once())
+                pause = min(RETRY, pause) if self._again else pause
             except NodegateError as error:
                 self._say((f"services and verdicts in Consul wait: {error}",))
                 pause = min(RETRY, pause)
@@ -101,29 +114,31 @@ class Publisher:
         if not self._registry.current:
             return ()  # what should be there is not known: nothing is dropped
         present = await self._present()
-        wanted = self._wanted()
+        aliases, faults = alias_definitions(self._registry.registers, self.itself)
+        wanted = self._wanted() | aliases
         jobs = [
             *(
                 self._register(document)
                 for name, document in wanted.items()
                 if _differs(document, present.get(name))
             ),
-            *(
-                self._drop(name)
-                for name, one in present.items()
-                if RECORD in _meta(one) and name not in wanted
-            ),
+            *(self._drop(name) for name, one in present.items() if self._is_own(one) and name not in wanted),
         ]
-        faults = await _all([*jobs, *map(self._registry.adopt, self._orphans())])
+        adopted = (*self._orphans(), *self._left_behind())
+        faults += await _all([*jobs, *map(self._registry.adopt, adopted)])
+        self._again = bool(adopted)
         if self._settings.registry.publish_verdict:
             faults += await _all(self._verdicts(present.keys() | wanted.keys()))
+        if self._settings.fabio.enabled:
+            faults += await self._leftovers.faults(self._registry.clock.now())
         return tuple(faults)
 
     async def leave(self) -> None:
         """Take the verdicts out of Consul: nobody confirms them any more, and a check that has lapsed would
-        condemn nodes that nobody has looked at."""
+        condemn nodes that nobody has looked at. And the gateway's further names: it leads nobody anywhere now."""
         names, self._told = list(self._told), {}
-        for fault in await _all(self._forget(name) for name in names):
+        aliases, _ = alias_definitions(self._registry.registers, self.itself)
+        for fault in await _all([*map(self._forget, names), *map(self._drop, aliases)]):
             log.warning("%s", fault)
 
     def _pause(self) -> float:
@@ -157,11 +172,40 @@ class Publisher:
         stored = self._registry.stored.values()
         return [one.node for one in stored if not one.agent and one.node.source is Source.REGISTRY]
 
+    def _is_own(self, service: Mapping[str, Any]) -> bool:
+        """Whether a service of the agent was registered here: for a record, or as a further name of this gateway."""
+        meta = _meta(service)
+        return RECORD in meta or (self.itself is not None and meta.get(ALIAS) == self.itself.name)
+
+    def _left_behind(self) -> list[Node]:
+        """Nodes whose agent has been lost for long, and that this gateway is the one to take over."""
+        lost, now = self._registry.lost_agents(), self._registry.clock.now()
+        self._lost = {agent: self._lost.get(agent, now) for agent in lost}
+        long = {
+            agent
+            for agent, since in self._lost.items()
+            if now - since >= self._settings.registry.take_over_after
+        }
+        return [
+            one.node
+            for one in self._registry.stored.values()
+            if one.agent in long
+            and one.node.source is Source.REGISTRY
+            and self.leads(f"service/{one.node.id}")
+        ]
+
     async def _register(self, document: Mapping[str, Any]) -> None:
         self._told.pop(document["ID"], None)  # a registration replaces the checks
-        await self._client.put(
-            "/v1/agent/service/register", document, params={"replace-existing-checks": "true"}, local=True
-        )
+        try:
+            await self._client.put(
+                "/v1/agent/service/register", document, params={"replace-existing-checks": "true"}, local=True
+            )
+        except Refused as error:
+            if ALIAS not in document["Meta"]:
+                raise
+            name = document["Name"]
+            right = f'service "{name}" {{ policy = "write" }}'
+            raise Refused(f"register={name} is not possible: {error}. Here that is {right}") from error
 
     async def _drop(self, name: str) -> None:
         self._told.pop(name, None)

@@ -26,6 +26,8 @@ CONFIRM_EVERY = 10.0
 """Seconds between two notes that the kept inventory is still true; each is one call to the file system."""
 KEEPING = 0.05
 """Share of the time that writing may take: 5,000 services are 2 MB, at each change of one check."""
+LATER = 0.5
+"""Seconds after a change until it is written: first it has to be applied, and others often follow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +50,11 @@ class Keeper:
         self._path = path
         self._clock = clock
         self._make: Callable[[], Memory] | None = None  # what is not written yet
+        self._confirm: Instant | None = None  # when it was read again, if that is not noted yet
+        self._work: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
         self._known = False
-        self._confirmed = 0.0
+        self._confirmed = Instant(0.0)
         self._not_before = 0.0
         self._complaint = ""
 
@@ -59,27 +64,47 @@ class Keeper:
         self._known = memory is not None
         return memory
 
-    async def keep(self, make: Callable[[], Memory], *, same: bool) -> None:
-        """Keep what `make` returns; `same`: it is what was kept before."""
-        if self._path is None:
-            return
+    def keep(self, make: Callable[[], Memory], *, same: bool) -> None:
+        """Keep what `make` returns, soon; `same`: it is what was kept before. Whoever waits for a change does not
+        wait for the disk."""
         now = self._clock.now()
         if self._make is not None or not same or not self._known:
             self._make = make
-            if now >= self._not_before:
-                await self.finish()
         elif now - self._confirmed >= CONFIRM_EVERY:
-            self._confirmed = now
-            await asyncio.to_thread(confirm_memory, self._path, now)
+            self._confirm = now
+        else:
+            return
+        if self._path is not None and (self._work is None or self._work.done()):
+            self._work = asyncio.create_task(self._keep_up(self._path), name="the kept inventory")
 
     async def finish(self) -> None:
         """Write what is not written yet."""
-        if self._make is None or self._path is None:
-            return
-        began, make = self._clock.now(), self._make
+        if self._work is not None:
+            self._hurry.set()
+            await self._work
+            self._hurry.clear()
+
+    async def _keep_up(self, path: Path) -> None:
+        """Until everything is written, or the disk does not take it: then the next read tries again."""
+        while True:
+            if self._make is not None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(max(LATER, self._not_before - self._clock.now())):
+                        await self._hurry.wait()
+                await self._write(path, self._make)
+                if not self._known:
+                    return
+            elif self._confirm is not None:
+                self._confirmed, self._confirm = self._confirm, None
+                await asyncio.to_thread(confirm_memory, path, self._confirmed)
+            else:
+                return
+
+    async def _write(self, path: Path, make: Callable[[], Memory]) -> None:
+        began = self._clock.now()
         self._make, self._known, self._confirmed = None, True, began
         try:
-            await asyncio.to_thread(write_memory, self._path, make())
+            await asyncio.to_thread(write_memory, path, make())
         except Unavailable as error:
             if str(error) != self._complaint:
                 log.error("%s", error)

@@ -3,13 +3,15 @@ mirrored, so that health, intents and safety count each node once."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from nodegate.haproxy.pools import MAIN_LANE, backend_name
-from nodegate.model import Change, ChangeKind, Plan, Routing, Server, ServerState
+from nodegate.haproxy.guarded import MAIN_LANE
+from nodegate.haproxy.pools import backend_name
+from nodegate.model import Change, ChangeKind, Node, Plan, Routing, Server, ServerState
 from nodegate.routing.diff import applied, diff
 from nodegate.routing.plan import BACKEND_PREFIX, Key
+from nodegate.settings import Settings
 
 Lanes = Mapping[str, Mapping[str, int | None]]
 """By pool and lane: how many of the lane's requests one node serves at once, None for as many as it takes."""
@@ -26,10 +28,28 @@ def main_bounds(lanes: Lanes) -> dict[str, int]:
     return {pool: bound for pool, each in lanes.items() if (bound := each.get(MAIN_LANE)) is not None}
 
 
+POW_LANE = "pow"
+"""The lane of calls that ask for proof of work, which is that class of a policy."""
+MAXCONN_POW = "maxconn_pow"
+"""The option of a node that bounds it there."""
+
+
+def ceilings_of(nodes: Iterable[Node], settings: Settings) -> dict[Key, int | None]:
+    """The nodes' own bounds on requests at once, for `with_lanes`."""
+    found: dict[Key, int | None] = {}
+    for node in nodes:
+        found[backend_name(node.pool), node.id] = node.maxconn or settings.pool(node.pool).maxconn
+        most = node.options.get(MAXCONN_POW)
+        if isinstance(most, int) and not isinstance(most, bool) and most > 0:
+            found[backend_name(node.pool, POW_LANE), node.id] = most
+    return found
+
+
 def with_lanes(plan: Plan, running: Routing, lanes: Lanes, ceilings: Mapping[Key, int | None]) -> Plan:
     """`plan` with the changes that make the other lanes like what the plan makes of the main ones.
 
-    `ceilings` are the nodes' own bounds on requests at once, by the key of the main server.
+    `ceilings` are the nodes' own bounds on requests at once, by the key of the main server for all lanes, by the key
+    in a lane for that one.
     """
     outcome = applied(main_lane(running), plan.changes)
     have = {key: server for key, server in running.servers.items() if _is_other(key[0])}
@@ -52,11 +72,10 @@ def _mirrored(
         for pool, each in lanes.items()
     }
     for main, server in outcome.servers.items():
-        own = ceilings.get(main)
         for backend, bound in backends.get(main[0], ()):
             key = (backend, main[1])
-            maxconn = bound if own is None else own if bound is None else min(own, bound)
-            want[key] = _like(server, backend, maxconn, have.get(key))
+            bounds = [each for each in (bound, ceilings.get(main), ceilings.get(key)) if each is not None]
+            want[key] = _like(server, backend, min(bounds, default=None), have.get(key))
     for key, runs in have.items():
         # Its node is gone, or its lane: what it carries may end first.
         if key not in want:

@@ -67,8 +67,8 @@ class _Pools:
 def share_out(inventory: Inventory, judgement: Judgement) -> Shared:
     """The inventory with guests, and its routes by pool. Nodes that do not serve now count for nothing in the
     shares of the others."""
-    if inventory.routes is None:
-        return Shared(inventory=inventory)
+    if not inventory.routes:
+        return Shared(inventory=inventory, routes=None if inventory.routes is None else ())
     nodes = {node.id: node for node in inventory.nodes}
     out = {name for name, node in nodes.items() if _is_out(node, judgement)}
     pools = _Pools(nodes=nodes)
@@ -79,8 +79,9 @@ def share_out(inventory: Inventory, judgement: Judgement) -> Shared:
     for group in (group for each in groups for group in each):
         group.pool = _pool_for(group, pools)
     weighed = [
-        replace(node, weight=pools.weights.get(node.pool, {}).get(node.id, node.weight))
+        node if weight == node.weight else replace(node, weight=weight)
         for node in inventory.nodes
+        for weight in (pools.weights.get(node.pool, {}).get(node.id, node.weight),)
     ]
     guests = [
         replace(nodes[name], pool=pool, weight=weight)

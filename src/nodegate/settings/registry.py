@@ -116,6 +116,12 @@ class RegistrySettings(Section):
         le=3600,
         description="seconds after which a verdict that is not confirmed turns critical in Consul",
     )
+    take_over_after: float = Field(
+        60.0,
+        ge=5,
+        le=86400,
+        description="seconds for which a Consul agent must be lost until another gateway registers the nodes of `nodegate nodes add` that it had",
+    )
     max_vanish: float = Field(
         0.5,
         ge=0,

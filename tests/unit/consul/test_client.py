@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from consul import ConsulAgent, ConsulError, ConsulServers, certificates, consul_binary
+from consul import ConsulAgent, ConsulError, certificates, consul_binary
+from consulservers import ConsulServers
 from nodegate.consul.client import ConsulClient
 from nodegate.errors import Malformed, NodegateError, NotFound, Refused, Unavailable
 from nodegate.model import Seconds

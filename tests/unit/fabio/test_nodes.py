@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fabio_rig import instance
 from nodegate.catalog import Check, Instance
-from nodegate.fabio.nodes import concerns, nodes_of
+from nodegate.fabio.nodes import Earlier, concerns, nodes_of
 from nodegate.model import Intent, Node
 from nodegate.protocols import adapters
 from nodegate.settings import FabioSettings
@@ -140,6 +140,51 @@ def test_the_predecessors_tags() -> None:
     assert (node.tls_verify, dict(node.options)) == (False, {"pow": True})
     assert adapters()["iri"].faults(node) == ()
     assert only(instance("iri", "haproxy.pow=only", checks=())).pool == "pow"
+
+
+def test_the_predecessors_bound_on_proof_of_work_is_the_nodes_own_option() -> None:
+    node = only(instance("iri", "haproxy.pow=true", "haproxy.maxconnpow=2"))
+    assert dict(node.options) == {"pow": True, "maxconn_pow": 2}
+    assert adapters()["iri"].faults(node) == ()
+    web = nodes_of([instance("web", "haproxy.maxconnpow=2", meta={"nodegate-kind": "http"})], FabioSettings())
+    assert "maxconn_pow" not in web.nodes[0].options
+    assert "haproxy.maxconnpow has no effect" in web.faults[0]
+
+
+def test_what_did_not_change_stays_the_same_object_and_what_did_is_found() -> None:
+    earlier = Earlier()
+    both = [instance("a", "urlprefix-/a"), instance("b", "urlprefix-/b", "urlprefix-/both")]
+    first = nodes_of(both, FabioSettings(), earlier)
+    again = nodes_of(reversed(both), FabioSettings(), earlier)
+    assert all(now is was for now, was in zip(again.nodes, first.nodes, strict=True))
+    assert all(now is was for now, was in zip(again.routes, first.routes, strict=True))
+    changed = [both[0], instance("b", "urlprefix-/b strip=/b", "urlprefix-/both", port=99)]
+    after = nodes_of(changed, FabioSettings(), earlier)
+    assert after == nodes_of(changed, FabioSettings())
+    assert after.nodes[0] is first.nodes[0]
+    assert after.routes[0] is first.routes[0]
+    assert nodes_of(both[:1], FabioSettings(), earlier) == nodes_of(both[:1], FabioSettings())
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_working_on_from_what_was_known_gives_what_a_fresh_look_would(data: st.DataObject) -> None:
+    """Services come, go and change in any order; ids collide, pools get nodes of another kind."""
+    earlier = Earlier()
+    pool: dict[tuple[str, str], Instance] = {}
+    for _ in range(data.draw(st.integers(1, 5))):
+        for _ in range(data.draw(st.integers(0, 3))):
+            one = Instance(
+                service=data.draw(st.sampled_from("ab")), id=data.draw(st.sampled_from(["x", "y"])),
+                node=data.draw(st.sampled_from(["n", "m"])), address="10.0.0.1", port=data.draw(st.integers(0, 2)),
+                tags=tuple(data.draw(_tags)), checks=data.draw(st.sampled_from([(), CRITICAL])),
+                meta=data.draw(st.sampled_from([{}, {"nodegate-kind": "iri"}])),
+                weights_passing=data.draw(st.integers(0, 3)),
+            )  # fmt: skip
+            pool[one.node, one.id] = one
+        for place in data.draw(st.sets(st.sampled_from(sorted(pool)))) if pool else ():
+            del pool[place]
+        assert nodes_of(pool.values(), FabioSettings(), earlier) == nodes_of(pool.values(), FabioSettings())
 
 
 def test_a_bad_tag_of_the_predecessor_has_its_default_and_is_said() -> None:

@@ -16,11 +16,12 @@ from nodegate.daemon.clock import SteadyClock
 from nodegate.errors import Conflict, Refused, Unavailable
 from nodegate.model import Intent, Judgement, Node, Seconds, Snapshot, Source, Status, Verdict
 from nodegate.protocols import adapters
+from nodegate.registry.aliases import itself
 from nodegate.registry.consul import ConsulRegistry
 from nodegate.registry.consulnodes import MARKER, NODES
 from nodegate.registry.publishing import Publisher
 from nodegate.settings import FabioSettings, RegistrySettings, Settings
-from support import free_port
+from support import free_port, until
 
 Open = Callable[..., ConsulRegistry]
 
@@ -88,11 +89,12 @@ async def test_a_token_that_may_not_read_the_keys_is_refused_and_not_believed(
 
 
 async def test_consul_with_other_data_than_before_is_refused_while_there_are_nodes_to_lose(
-    agent: ConsulAgent, open_: Open
+    agent: ConsulAgent, open_: Open, tmp_path: Path
 ) -> None:
     registry = open_()
     node = await registry.put(a_node())
     await registry.read()
+    await until((tmp_path / "inventory.json").exists, what="the inventory is kept")
     agent.call("DELETE", f"/v1/kv/{NODES}?recurse")
     for reader in (registry, open_()):
         with pytest.raises(Refused, match=r"inventory\.json"):
@@ -110,6 +112,7 @@ async def test_the_last_inventory_is_there_without_consul_with_its_time_and_is_n
     first = open_()
     await first.put(a_node())
     was = await first.read()
+    await first.close()
     away = open_(url=f"http://127.0.0.1:{free_port()}")
     kept = away.remembered()
     assert kept is not None
@@ -126,7 +129,9 @@ async def test_what_vanished_while_nodegate_was_away_is_held_back_too(
 ) -> None:
     for number in range(4):
         register(agent, f"s{number}")
-    assert len((await open_().read()).nodes) == 4
+    first = open_()
+    assert len((await first.read()).nodes) == 4
+    await first.close()
     for number in range(1, 4):
         agent.deregister(f"s{number}")
     found = await open_(vanish_hold=600).read()
@@ -252,6 +257,26 @@ async def test_what_the_agent_does_not_take_is_a_fault_in_words(agent: ConsulAge
     await registry.read()
     (fault,) = await loop.once()
     assert "service_prefix" in fault
+
+
+async def test_a_further_name_that_the_token_may_not_take_is_said_with_the_right_that_it_needs(
+    agent: ConsulAgent, open_: Open
+) -> None:
+    check = {"CheckID": "web-ttl", "TTL": "600s", "Status": "passing"}
+    agent.register("web", Address="10.0.0.2", Port=80, Tags=["urlprefix-/ register=shop"], Check=check)
+    token = agent.new_token(
+        f"half-{uuid.uuid4().hex}",
+        'service_prefix "" { policy = "read" } node_prefix "" { policy = "read" } agent_prefix "" { policy = "read" } '
+        'key_prefix "nodegate/" { policy = "write" } service_prefix "nodegate" { policy = "write" }',
+    )
+    registry = open_(token)
+    loop = publisher(registry)
+    loop.itself = itself(Settings(), "g1")
+    await registry.read()
+    (fault,) = await loop.once()
+    assert "register=shop" in fault
+    assert 'service "shop" { policy = "write" }' in fault
+    assert agent.instances("shop") == []
 
 
 async def test_verdicts_are_told_told_again_after_a_loss_and_taken_back(

@@ -19,6 +19,7 @@ from nodegate.registry.consulnodes import (
     NODES,
     RECORD,
     Assembled,
+    Before,
     Records,
     Stored,
     assemble,
@@ -101,6 +102,44 @@ def test_meta_makes_a_node_of_a_service() -> None:
         id="a-b", url="https://10.0.0.2:14265/rpc", kind="evm", pool="eth", tls_verify=False, maxconn=9, weight=256,
         source=Source.SERVICE, options={"chain_id": 1, "note": "01", "flag": True},
     )  # fmt: skip
+
+
+def test_what_did_not_change_stays_the_same_object_whatever_it_is_made_of() -> None:
+    before = Before()
+    drained = Node(
+        id="b", url="http://x:1", kind="iri", intent=Intent.DRAIN, source=Source.SERVICE, version=3
+    )
+    stored = records(OWN, drained)
+    picture = instance("nodegate-own", meta={"nodegate-record": "own", "nodegate-kind": "iri"})
+    tagged = instance("t", meta={}, tags=("urlprefix-/t",))
+    first = assemble(stored, [picture, instance("a"), instance("b"), tagged], FabioSettings(), before)
+    a_now = instance("a", checks=(CRITICAL,))
+    again = assemble(stored, [picture, a_now, instance("b"), tagged], FabioSettings(), before)
+    assert [node.id for node in again.nodes] == ["a", "b", "own", "t"]
+    same = [now is was for now, was in zip(again.nodes, first.nodes, strict=True)]
+    assert same == [False, True, True, True]
+    assert again == assemble(stored, [picture, a_now, instance("b"), tagged], FabioSettings())
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_working_on_from_what_was_known_gives_what_a_fresh_look_would(data: st.DataObject) -> None:
+    before = Before()
+    checks = st.sampled_from([(), (PASSING,), (CRITICAL,)])
+    metas = st.sampled_from(
+        [{"nodegate-kind": "iri"}, {"nodegate-kind": "a b"}, {"nodegate-record": "own"}, {}]
+    )
+    for _ in range(data.draw(st.integers(1, 4))):
+        found = [
+            instance(name, node=node, checks=data.draw(checks), meta=data.draw(metas), port=data.draw(st.integers(0, 2)))
+            for name in ("a", "own")
+            for node in ("n", "m")
+            if data.draw(st.booleans())
+        ]  # fmt: skip
+        intent = data.draw(st.sampled_from(Intent))
+        service = Node(id="a", url="http://x:1", kind="iri", intent=intent, source=Source.SERVICE, version=4)
+        stored = records(*data.draw(st.sampled_from([(), (OWN,), (service,), (OWN, service)])))
+        assert assemble(stored, found, FabioSettings(), before) == assemble(stored, found, FabioSettings())
 
 
 def test_services_without_a_kind_and_without_tags_are_left_alone() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from nodegate.consul.kv import Entry
 from nodegate.errors import Unavailable
 from nodegate.model import Instant
 from nodegate.registry.remembered import Keeper, Memory, confirm_memory, read_memory, write_memory
+from support import until
 
 CHECK = Check(id="c", name="c", status="passing", service_id="a")
 MEMORY = Memory(
@@ -88,19 +91,44 @@ class Clock:
         return Instant(self.at)
 
 
+async def kept(keeper: Keeper, *, same: bool) -> None:
+    keeper.keep(lambda: MEMORY, same=same)
+    await keeper.finish()
+
+
+async def test_changes_that_follow_each_other_are_written_once_and_the_last_one_counts(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "inventory.json"
+    keeper, made = Keeper(file, Clock()), list[int]()
+
+    def memory(index: int) -> Memory:
+        made.append(index)
+        return replace(MEMORY, index=index)
+
+    for index in (1, 2, 3):
+        keeper.keep(partial(memory, index), same=False)
+    assert not file.exists()  # whoever waits for a change does not wait for the disk
+    await until(file.exists, what="the inventory is kept")
+    await keeper.finish()
+    found = read_memory(file)
+    assert found is not None
+    assert (made, found.index) == ([3], 3)
+
+
 async def test_a_keeper_writes_what_is_new_and_only_that(tmp_path: Path) -> None:
     file, clock = tmp_path / "inventory.json", Clock()
     keeper = Keeper(file, clock)
     assert keeper.recall() is None
-    await keeper.keep(lambda: MEMORY, same=True)  # the first one, whatever it is
+    await kept(keeper, same=True)  # the first one, whatever it is
     assert file.exists()
     file.unlink()
-    await keeper.keep(lambda: MEMORY, same=True)
+    await kept(keeper, same=True)
     assert not file.exists()
-    await keeper.keep(lambda: MEMORY, same=False)
+    await kept(keeper, same=False)
     assert file.exists()
     clock.at = 1e9 + 700
-    await keeper.keep(lambda: MEMORY, same=True)
+    await kept(keeper, same=True)
     assert file.stat().st_mtime == clock.at
 
 
@@ -110,8 +138,8 @@ async def test_a_disk_that_takes_nothing_stops_nothing_and_is_tried_again(
     folder = tmp_path / "later"
     keeper = Keeper(folder / "inventory.json", Clock())
     for _ in range(2):
-        await keeper.keep(lambda: MEMORY, same=False)
+        await kept(keeper, same=False)
     assert len(caplog.records) == 1
     folder.mkdir()
-    await keeper.keep(lambda: MEMORY, same=True)
+    await kept(keeper, same=True)
     assert (folder / "inventory.json").exists()

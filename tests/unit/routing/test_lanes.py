@@ -7,9 +7,10 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodegate.model import Change, ChangeKind, Plan, Routing, Server, ServerState
+from nodegate.model import Change, ChangeKind, Node, Plan, Routing, Server, ServerState
 from nodegate.routing.diff import applied
-from nodegate.routing.lanes import main_bounds, main_lane, with_lanes
+from nodegate.routing.lanes import ceilings_of, main_bounds, main_lane, with_lanes
+from nodegate.settings import Settings
 
 LANES = {"main": {"read": 20, "heavy": 3, "getTransactionsToApprove": None}}
 OTHERS = ("pool_main:heavy", "pool_main:getTransactionsToApprove")
@@ -48,6 +49,23 @@ def test_a_nodes_own_bound_counts_in_every_lane_if_it_is_less() -> None:
     added = Change(kind=ChangeKind.ADD, why="new", server=server("a", maxconn=2))
     after = applied(routing(), plan_of(routing(), added, own=2).changes)
     assert {item.maxconn for item in after.servers.values()} == {2}
+
+
+def test_a_nodes_bound_on_proof_of_work_counts_in_that_lane_alone() -> None:
+    nodes = [
+        Node(id="a", url="http://192.0.2.1:14265", kind="iri", options={"maxconn_pow": 2}),
+        Node(id="b", url="http://192.0.2.2:14265", kind="iri", maxconn=1, options={"maxconn_pow": 2}),
+        Node(id="c", url="http://192.0.2.3:14265", kind="iri", options={"maxconn_pow": 9}),
+        Node(id="d", url="http://192.0.2.4:14265", kind="iri", options={"maxconn_pow": True}),
+    ]
+    ceilings = ceilings_of(nodes, Settings())
+    lanes = {"main": {"read": 20, "heavy": 3, "pow": 4}}
+    running = routing(*(server(node.id) for node in nodes))
+    after = applied(running, with_lanes(Plan(), running, lanes, ceilings).changes).servers
+    assert [after["pool_main:pow", name].maxconn for name in "abcd"] == [2, 1, 4, 4]
+    assert [after["pool_main:heavy", name].maxconn for name in "abcd"] == [3, 1, 3, 3]
+    no_lanes = with_lanes(Plan(), running, {}, ceilings)
+    assert no_lanes == Plan()
 
 
 def test_a_state_is_set_in_every_lane_and_nothing_else() -> None:
