@@ -4,9 +4,8 @@
         debian.ssh("sudo", "systemctl", "is-system-running")
         debian.inside("nft", "list", "ruleset")     # past SSH and the network
 
-The root file system is made once by mmdebstrap and kept in .cache/hostlab/, under a name that its content decides;
-a host is an overlay on it and up in about a second. Hosts have no way out: what a test needs installed is named in
-`packages` and installed into a layer of its own, kept as well.
+The root file system is made once (see `hostimage`); a host is an overlay on it and up in about a second. Hosts have no
+way out but for that of `wayout`.
 
 What differs from a real host: hard limit of 20,000 descriptors for the whole machine here, no cgroup limits where
 the outer system has cgroup v1, the clock is that of the machine outside. Ubuntu and SELinux hosts cannot be had.
@@ -14,14 +13,13 @@ the outer system has cgroup v1, the clock is that of the machine outside. Ubuntu
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -30,22 +28,13 @@ from pathlib import Path
 import pytest
 
 import netlab
-from shared import locked
+from hostimage import USER, base, overlay, run
 from support import until_sync
 
-SUITE = "bookworm"
-BASE = (
-    "systemd", "systemd-sysv", "libpam-systemd", "dbus", "netbase", "openssh-server", "nftables", "python3-minimal",
-    "python3-apt", "iproute2", "procps", "sudo",
-)  # fmt: skip
-HARDENING = ("unattended-upgrades", "systemd-timesyncd", "logrotate")
-"""What `nodegate provision` installs on every host."""
-USER = "ops"
 TOOLS = ("mmdebstrap", "systemd-nspawn", "ssh", "ssh-keygen", "nsenter")
-CACHE = Path(__file__).parents[1] / ".cache" / "hostlab"
+ENVIRON = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 BOOT = 90.0
 """Seconds for a boot: one when the machine is idle."""
-ENVIRON = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,19 +100,15 @@ class Debian:
 
 
 @contextmanager
-def host(
-    net: netlab.Host, folder: Path, *, packages: Sequence[str] = (), sudo: bool = True
-) -> Iterator[Debian]:
+def host(net: netlab.Host, folder: Path, *, sudo: bool = True) -> Iterator[Debian]:
     """Boot a Debian host in the namespace `net`; `folder` takes its files until it is powered off.
 
-    `packages` are installed before the boot. Without `sudo`, `ops` is an ordinary user. Skips the test, with
-    the reason, where hosts cannot be had.
+    Without `sudo`, `ops` is an ordinary user. Skips the test, with the reason, where hosts cannot be had.
     """
     if reason := why_not():
         pytest.skip(reason)
-    layers = [*([_layer(tuple(packages))] if packages else []), _base()]
     with ExitStack() as stack:
-        root = stack.enter_context(_overlay(Path(folder) / f"host-{secrets.token_hex(3)}", layers))
+        root = stack.enter_context(overlay(Path(folder) / f"host-{secrets.token_hex(3)}", base()))
         key = _prepare(root, net, sudo=sudo)
         leader = stack.enter_context(_booted(root, net))
         debian = Debian(net=net, root=root, leader=leader, key=key)
@@ -141,116 +126,18 @@ def why_not() -> str:
     return ""
 
 
-def _base() -> Path:
-    """The root file system that all hosts share, made at the first use (one to two minutes)."""
-    place = CACHE / f"base-{_digest(SUITE, *BASE)}"
-    with locked(CACHE / ".lock"):
-        if not place.is_dir():
-            _make_base(place)
-    return place
-
-
-def _make_base(place: Path) -> None:
-    part, archive = place.with_suffix(".part"), place.with_suffix(".tar")
-    shutil.rmtree(part, ignore_errors=True)
-    _run(
-        "mmdebstrap", "--variant=minbase", "--dpkgopt=force-unsafe-io", "--dpkgopt=path-exclude=/usr/share/man/*",
-        "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
-        f"--include={','.join(BASE)}", SUITE, str(archive), *_mirror(), timeout=900,
-    )  # fmt: skip
-    part.mkdir(parents=True)
-    _run("tar", "-C", str(part), "-xf", str(archive), timeout=300)
-    archive.unlink()
-    _run("chroot", str(part), "useradd", "-m", "-s", "/bin/bash", USER)
-    (part / "etc/hostname").unlink(missing_ok=True)
-    (part / "etc/machine-id").write_text("")
-    part.rename(place)
-
-
-def _layer(packages: tuple[str, ...]) -> Path:
-    """A layer over the base with `packages`, made at the first use."""
-    base = _base()
-    place = CACHE / f"layer-{_digest(base.name, *sorted(packages))}"
-    with locked(CACHE / ".lock"):
-        if not place.is_dir():
-            part = place.with_suffix(".part")
-            shutil.rmtree(part, ignore_errors=True)
-            with _overlay(part, [base], keep=True) as root:
-                shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
-                environ = {**os.environ, **ENVIRON, "DEBIAN_FRONTEND": "noninteractive"}
-                _run("chroot", str(root), "apt-get", "update", "-qq", timeout=300, environ=environ)
-                install = (
-                    "apt-get",
-                    "install",
-                    "-y",
-                    "-qq",
-                    "--no-install-recommends",
-                    "-o",
-                    "Dpkg::Options::=--force-unsafe-io",
-                )
-                _run("chroot", str(root), *install, *packages, timeout=900, environ=environ)
-                _run("chroot", str(root), "apt-get", "clean")
-                (root / "etc/resolv.conf").unlink()
-            (part / "up").rename(place)
-            shutil.rmtree(part, ignore_errors=True)
-    return place
-
-
-def _mirror() -> list[str]:
-    """Where this machine's own apt finds Debian; nothing, for mmdebstrap's own choice, where it does not say."""
-    for source in sorted(Path("/etc/apt/sources.list.d").glob("*.sources")):
-        fields: dict[str, str] = {}
-        for line in source.read_text().splitlines():
-            name, colon, value = line.partition(":")
-            if colon and not line.startswith(("#", " ")):
-                fields.setdefault(name.strip().lower(), value.strip())
-        if SUITE in fields.get("suites", "").split():
-            return [fields["uris"].split()[0]]
-    for line in (
-        Path("/etc/apt/sources.list").read_text().splitlines()
-        if Path("/etc/apt/sources.list").exists()
-        else ()
-    ):
-        words = [word for word in line.split() if not word.startswith("[") and not word.endswith("]")]
-        if len(words) > 2 and words[0] == "deb" and words[2] == SUITE:
-            return [words[1]]
-    return []
-
-
-@contextmanager
-def _overlay(place: Path, lower: Sequence[Path], *, keep: bool = False) -> Iterator[Path]:
-    """A writable file system over the layers (the topmost first); `keep` leaves what was written in `place`/up."""
-    up, work, mount = place / "up", place / "work", place / "mnt"
-    for folder in (up, work, mount):
-        folder.mkdir(parents=True)
-    layers = ":".join(str(layer) for layer in lower)
-    _run(
-        "mount", "-t", "overlay", "-o", f"lowerdir={layers},upperdir={up},workdir={work}", "none", str(mount)
-    )
-    try:
-        yield mount
-    finally:
-        until_sync(lambda: _unmounted(mount), within=60, what=f"{mount} is free")
-        if not keep:
-            shutil.rmtree(place, ignore_errors=True)
-
-
-def _unmounted(mount: Path) -> bool:
-    return subprocess.run(["umount", str(mount)], capture_output=True, check=False).returncode == 0
-
-
 def _prepare(root: Path, net: netlab.Host, *, sudo: bool) -> Path:
     """Names, a key of its own, and what the user may do. Returns the private key's path."""
     name = net.name
     (root / "etc/hostname").write_text(f"{name}\n")
     (root / "etc/hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {name}\n")
     key = root.parent / "id_ed25519"
-    _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "hostlab", "-f", str(key))
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "hostlab", "-f", str(key))
     ssh = root / "home" / USER / ".ssh"
     ssh.mkdir(mode=0o700)
     shutil.copy(key.with_suffix(".pub"), ssh / "authorized_keys")
     (ssh / "authorized_keys").chmod(0o600)
-    _run("chroot", str(root), "chown", "-R", f"{USER}:{USER}", f"/home/{USER}/.ssh")
+    run("chroot", str(root), "chown", "-R", f"{USER}:{USER}", f"/home/{USER}/.ssh")
     if sudo:
         grant = root / "etc/sudoers.d" / USER
         grant.write_text(f"{USER} ALL=(ALL) NOPASSWD:ALL\n")
@@ -311,14 +198,3 @@ def _greets(debian: Debian) -> bool:
             return connection.recv(4) == b"SSH-"
     except OSError:
         return False
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
-
-
-def _run(*command: str, timeout: float = 60, environ: dict[str, str] | None = None) -> None:
-    try:
-        subprocess.run(command, capture_output=True, text=True, check=True, timeout=timeout, env=environ)
-    except subprocess.CalledProcessError as error:
-        raise AssertionError(f"{' '.join(command[:4])} …: {(error.stderr or error.stdout)[-800:]}") from error

@@ -1,84 +1,40 @@
-"""nodegate with all that it needs, put into the root file system of a `hostlab` host: what pip would do there, had
-the host a way out. The host needs Debian's `python3`, of the same version as the one that runs the tests."""
+"""What an operator brings to a host: nodegate as a wheel of this checkout, and a jar that the JVM runs as a node."""
 
 from __future__ import annotations
 
-import re
 import shutil
+import subprocess
 import sys
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
+import zipfile
 from pathlib import Path
 
 import pytest
 
-import nodegate
-
-DEBIAN_PYTHON = (3, 11)
-PROGRAM = "/opt/nodegate/bin/nodegate"
-JAVA = "/opt/lab/java"
-
-LAUNCHER = """\
-#!/bin/sh
-PYTHONPATH=/opt/nodegate/lib exec /usr/bin/python3 -m nodegate "$@"
-"""
-JAVA_LAUNCHER = """\
-#!/bin/sh
-# Stands in for Java: what IRI would be told as --port is where a lab node listens.
-while [ $# -gt 0 ]; do
-    if [ "$1" = --port ]; then port=$2; fi
-    shift
-done
-exec /opt/nodegate/bin/nodegate lab nodes --count 1 --base-port "$port"
-"""
+CHECKOUT = Path(__file__).parents[1]
+NODE = Path(__file__).parent / "java" / "LabNode.java"
+OLDEST = "11"
+"""The Java that IRI asks for."""
 
 
-def install(root: Path) -> None:
-    """Install below `root`; skips the test where Debian's Python would not run these packages."""
-    if sys.version_info[:2] != DEBIAN_PYTHON:
-        pytest.skip("needs Python 3.11, as the Debian host has it, for the compiled packages")
-    library = root / "opt/nodegate/lib"
-    library.mkdir(parents=True)
-    shutil.copytree(
-        Path(nodegate.__file__).parent, library / "nodegate", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    for found in _needed():
-        _copy(found, library)
-    for file in distribution("nodegate").files or []:
-        if file.parent.name.endswith(".dist-info"):  # the kinds of node are found by entry points
-            place = library / file
-            place.parent.mkdir(exist_ok=True)
-            shutil.copy(str(file.locate()), place)
-    for place, text in ((PROGRAM, LAUNCHER), (JAVA, JAVA_LAUNCHER)):
-        path = root / place.lstrip("/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        path.chmod(0o755)
+def wheel(folder: Path) -> str:
+    """Build the wheel in the folder; its name."""
+    _run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, CHECKOUT)
+    (made,) = folder.glob("nodegate-*.whl")
+    return made.name
 
 
-def _needed() -> list[Distribution]:
-    """The distributions that nodegate needs without its extras, and theirs."""
-    ahead, found = ["nodegate"], dict[str, Distribution]()
-    while ahead:
-        name = ahead.pop()
-        if name in found:
-            continue
-        try:
-            found[name] = distribution(name)
-        except PackageNotFoundError:
-            continue  # for another platform or Python
-        for line in found[name].requires or []:
-            if "extra ==" not in line:
-                match = re.match(r"[A-Za-z0-9._-]+", line)
-                assert match is not None
-                ahead.append(re.sub(r"[-_.]+", "-", match[0]).lower())
-    del found["nodegate"]
-    return list(found.values())
+def jar(path: Path) -> None:
+    """Compile the node. Skips the test where there is no compiler."""
+    if shutil.which("javac") is None:
+        pytest.skip("needs javac: Debian package default-jdk-headless")
+    classes = path.with_suffix(".classes")
+    _run("javac", "--release", OLDEST, "-d", classes, NODE)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("META-INF/MANIFEST.MF", f"Manifest-Version: 1.0\r\nMain-Class: {NODE.stem}\r\n\r\n")
+        for file in sorted(classes.iterdir()):
+            archive.write(file, file.name)
 
 
-def _copy(found: Distribution, library: Path) -> None:
-    for file in found.files or []:
-        place = library / file
-        if ".." in file.parts or not file.locate().is_file():
-            continue  # scripts, and compiled files that pip only expected
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(str(file.locate()), place)
+def _run(*command: str | Path) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, f"{command[0]}: {done.stderr[-2000:]}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 import hostlab
 import hostprogram
 import netlab
+from wayout import way_out
 
 GUIDE = (Path(__file__).parents[1] / "docs/first-node.md").read_text()
 
@@ -60,11 +60,14 @@ class Bed:
 
 @contextmanager
 def bare_host(folder: Path) -> Iterator[Bed]:
-    """A host that knows only root's key and has the packages that it could not fetch, until the block ends."""
-    with netlab.network(2) as net, hostlab.host(
-        net.hosts[0], folder, packages=[*hostlab.HARDENING, "python3"], sudo=False
-    ) as host:  # fmt: skip
-        hostprogram.install(host.root)
+    """A host that knows only root's key and fetches what it installs by the test's way out, until the block ends."""
+    hostprogram.jar(folder / "iri.jar")
+    with (
+        netlab.network(2) as net,
+        way_out(net.address) as way,
+        hostlab.host(net.hosts[0], folder, sudo=False) as host,
+    ):
+        way.show(host.root)
         host.put("/root/.ssh/authorized_keys", host.key.with_suffix(".pub").read_text(), 0o600)
         bed = Bed(host, net.hosts[1], folder)
         _write_guide(bed)
@@ -72,17 +75,15 @@ def bare_host(folder: Path) -> Iterator[Bed]:
 
 
 def _write_guide(bed: Bed) -> None:
-    """The guide's two documents, with this host's address, its key, and programs that are on it already."""
+    """The guide's two documents, with this host's address, its key, and nodegate as it is here."""
     fleet, gateway = re.findall(r"^```toml\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)[:2]
     for old, new in (
         ("192.0.2.11", bed.host.address),
         ("~/.ssh/id_ed25519", f'{bed.host.key}"\nknown_hosts = "known_hosts'),
-        ('package = "nodegate"', f'program = "{hostprogram.PROGRAM}"'),
-        ('java_package = "default-jre-headless"', f'java = "{hostprogram.JAVA}"\njava_package = ""'),
+        ('package = "nodegate"', f'package = "{hostprogram.wheel(bed.folder)}"'),
     ):
         assert old in fleet
         fleet = fleet.replace(old, new)
     (bed.folder / "fleet.toml").write_text(fleet + "\n[firewall]\nrollback = 25\n")
     (bed.folder / "nodegate.toml").write_text(gateway)
     (bed.folder / "admin.pub").write_text(bed.host.key.with_suffix(".pub").read_text())
-    (bed.folder / "iri.jar").write_bytes(os.urandom(2000))

@@ -64,7 +64,10 @@ def written(chance: random.Random, me: str) -> str:
         lambda: 'iifname "eth*"',
         lambda: 'iifname "wg0"',
         lambda: "ct state established,related",
-        lambda: "ct state new limit rate 1000/second",
+        lambda: "ct state new limit rate 1000/second burst 1000 packets",
+        lambda: f"tcp dport {port()} limit rate over 1000/second burst 1000 packets",
+        lambda: "ct state new ct count over 1000",
+        lambda: "add @seen { ip saddr limit rate over 1000/second burst 1000 packets }",
         lambda: "meta nfproto ipv6",
         lambda: "udp dport 2001",
         lambda: "",
@@ -80,6 +83,7 @@ def written(chance: random.Random, me: str) -> str:
     return f"""
 table inet t {{
   set known {{ type ipv4_addr; flags interval; elements = {{ {near} }} }}
+  set seen {{ type ipv4_addr; flags dynamic; size 100; timeout 1m; }}
   chain more {{ {chr(10).join(rule(0) for _ in range(chance.randint(0, 3)))}
   }}
   chain input {{ type filter hook input priority 0; policy {chance.choice(["accept", "drop"])};

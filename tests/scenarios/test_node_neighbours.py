@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import signal
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from gateway import NODEGATE
+from gateway import NODEGATE, Gateway
 from nodegate.lab.hornet import HornetNode
 from nodegate.lab.lab import Lab, LabOptions
 from nodegate.model import Seconds
@@ -81,3 +82,37 @@ async def test_the_exporter_outlives_the_node_and_tells_of_the_dead() -> None:
         finally:
             process.send_signal(signal.SIGTERM)
             await process.wait()
+
+
+async def test_the_gateway_is_told_who_dies_and_comes_back_also_when_it_was_away() -> None:
+    async with lab() as running:
+        (node,) = await running.start(1)
+        async with Gateway([node]) as gateway:
+            await gateway.until_serving(node.id)
+            wrong = await gateway.cli(
+                "neighbours", "watch", "--node", node.url, "--tell", "nobody", "--for", "1s"
+            )
+            assert wrong.code == 6
+            assert "nobody" in wrong.err
+            watch = ("neighbours", "watch", "--node", node.url, "-i", "0.3", "--grace", "3s")
+            process = await asyncio.create_subprocess_exec(
+                *(*NODEGATE, *watch, "--tell", node.id, "--state", str(gateway.state)),
+                stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+            )  # fmt: skip
+
+            async def told(kind: str) -> list[dict[str, Any]]:
+                found = await gateway.api("GET", f"/api/v1/events?kind={kind}&node={node.id}")
+                return list(found["events"])
+
+            try:
+                await running.fault(node.id, "silent", neighbours=1)
+                await until(lambda: told("neighbour-dead"), within=60, what="the event")
+                (dead,) = await told("neighbour-dead")
+                assert dead["data"]["neighbour"] == "tcp://192.0.2.4:15600"
+                await gateway.kill()
+                await running.heal(node.id)
+                await gateway.start()
+                await until(lambda: told("neighbour-back"), within=60, what="its return")
+            finally:
+                process.send_signal(signal.SIGTERM)
+                await process.wait()

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from nodegate.host.provision.variables import GATEWAY
 from provisionbed import GUIDE, Bed, bare_host
 from support import until_sync
 
@@ -55,6 +56,7 @@ def test_the_guide_makes_a_bare_host_a_public_node_and_twice_changes_nothing(bed
     _ssh_has_moved_and_root_is_refused(bed)
     _node_and_gateway_run_unprivileged(bed)
     _only_the_gateway_is_open(bed)
+    _traffic_outlives_nodegate(bed)
     _doctor_is_content(bed)
     _drift_is_mended(bed)
     _a_cut_connection_is_put_back(bed)
@@ -89,10 +91,11 @@ def _ssh_has_moved_and_root_is_refused(bed: Bed) -> None:
 
 def _node_and_gateway_run_unprivileged(bed: Bed) -> None:
     for unit, user in (("iri", "iri"), ("nodegate", "nodegate"), ("nodegate-haproxy", "nodegate")):
-        pid = bed.host.must("systemctl", "show", unit, "--property=MainPID", "--value").strip()
+        pid = _pid(bed, unit)
         assert bed.host.must("stat", "--format=%U", f"/proc/{pid}").strip() == user
-    pid = bed.host.must("systemctl", "show", "iri", "--property=MainPID", "--value").strip()
+    pid = _pid(bed, "iri")
     assert re.search(r"Max open files +\d+ +16384", bed.host.must("cat", f"/proc/{pid}/limits"))
+    assert "jvm" in bed.host.must("readlink", f"/proc/{pid}/exe"), "a real JVM, in the unit's sandbox"
     environ = bed.host.must("cat", f"/proc/{pid}/environ")
     assert "NEIGHBORS=tcp://198.51.100.20:15600 tcp://198.51.100.21:15600\0" in environ
 
@@ -113,6 +116,42 @@ def _only_the_gateway_is_open(bed: Bed) -> None:
         f"dropped {ADMIN}",
         "dropped 22",
     ]
+
+
+def _traffic_outlives_nodegate(bed: Bed) -> None:
+    """The two units of the gateway, each restarted by systemd alone."""
+    control, traffic = _pid(bed, "nodegate"), _pid(bed, "nodegate-haproxy")
+    bed.host.must("systemctl", "restart", "nodegate")
+    assert _pid(bed, "nodegate") != control
+    assert _asked(bed.host.address)  # while nodegate starts
+    _is_well(bed)
+    assert _pid(bed, "nodegate-haproxy") == traffic
+    bed.host.must("systemctl", "restart", "nodegate-haproxy")
+    until_sync(lambda: _asked(bed.host.address), within=60, what="HAProxy serves again")
+    assert _pid(bed, "nodegate-haproxy") != traffic
+    _is_well(bed)
+    for unit in ("nodegate", "nodegate-haproxy"):
+        said = bed.host.must("systemd-analyze", "security", "--no-pager", f"{unit}.service")
+        exposure = re.search(r"Overall exposure level for \S+: ([0-9.]+)", said)
+        assert exposure is not None, said
+        print("exposure of", unit, "from 0 to 10:", exposure[1])
+        assert float(exposure[1]) < 2
+
+
+def _pid(bed: Bed, unit: str) -> str:
+    return bed.host.must("systemctl", "show", unit, "--property=MainPID", "--value").strip()
+
+
+def _is_well(bed: Bed) -> None:
+    """nodegate is up, and has HAProxy in its hands."""
+    status = (f"{GATEWAY}/bin/nodegate", "status", "--state", "/var/lib/nodegate")
+    said = until_sync(lambda: _ended_well(bed, *status), within=60, what="nodegate status has nothing to say")
+    print(said)
+
+
+def _ended_well(bed: Bed, *command: str) -> str:
+    done = bed.host.inside(*command)
+    return done.stdout if done.returncode == 0 else ""
 
 
 def _asked(address: str) -> bool:

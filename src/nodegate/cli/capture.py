@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -104,20 +106,33 @@ def _run(
     view = _view(source, quiet=quiet)
     end = None if seconds is None else time.monotonic() + seconds
     due = 0.0
-    with view or nullcontext():
-        try:
-            for frames in source.frames(REFRESH):
-                analysis.add(frames)
-                now = time.monotonic()
-                if not source.total and not frames:
-                    analysis.now = max(analysis.now, _wall(analysis))
-                if view is not None and now >= due:
-                    view.update(_shown(analysis, source, after, top))
-                    due = now + REFRESH
-                if end is not None and now >= end:
-                    break
-        except KeyboardInterrupt:
-            pass
+    with view or nullcontext(), _until_interrupt(source):
+        for frames in source.frames(REFRESH):
+            analysis.add(frames)
+            now = time.monotonic()
+            if not source.total and not frames:
+                analysis.now = max(analysis.now, _wall(analysis))
+            if view is not None and now >= due:
+                view.update(_shown(analysis, source, after, top), refresh=True)
+                due = now + REFRESH
+            if end is not None and now >= end:
+                break
+
+
+@contextmanager
+def _until_interrupt(source: Source) -> Iterator[None]:
+    """Ctrl-C ends the capture in order, so that nothing that came is lost; a second one ends the program."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        source.stop()
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _wall(analysis: Analysis) -> float:

@@ -227,6 +227,11 @@ class AdminClient:
         response = self._send("POST", "/api/v1/alerts/test", {"channel": channel}, {})
         return self._parsed(TestsDocument, response)
 
+    def report_neighbour(self, *, node: str, neighbour: str, dead: bool, quiet: float | None) -> None:
+        """Tell what a watch saw of a node's neighbour. Raises NotFound for a node that there is not."""
+        document = {"node": node, "neighbour": neighbour, "dead": dead, "quiet": quiet}
+        self._send("POST", "/api/v1/events/neighbours", document, {})
+
     def silence(self, *, rule: str, subject: str, seconds: float, reason: str) -> SilenceRow:
         """Keep alerts quiet for a while."""
         document = {"rule": rule, "subject": subject, "seconds": seconds, "reason": reason}

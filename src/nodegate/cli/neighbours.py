@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from nodegate.cli.options import AsJson
-from nodegate.errors import BadDocument, Fault, NodegateError, Refused, Unavailable
+from nodegate.cli.options import Admin, AsJson, State, Token
+from nodegate.errors import BadDocument, Fault, Refused, Unavailable
 from nodegate.host.neighbours.values import NodeKind
 
 if TYPE_CHECKING:
     from nodegate.host.neighbours.nodes import Node
-    from nodegate.host.neighbours.store import Pending
 
 T = TypeVar("T")
 
@@ -98,15 +97,16 @@ def add_neighbours(
     as_json: AsJson = False,
 ) -> None:
     """Add neighbours; with --file they are there after the node's next start too."""
+    from nodegate.cli import neighbourfile
     from nodegate.host.neighbours.addresses import checked
     from nodegate.host.neighbours.files import Edit
 
     good = checked(kind, uris, to_add=True)
-    pending = _prepared(file, only_file, key, Edit(add=good, alias=alias))
+    pending = neighbourfile.prepared(file, only_file, key, Edit(add=good, alias=alias))
     count = None
     if not only_file:
         count = _with(node, kind, jwt_file, timeout, lambda there: there.add(good, alias))
-    _finish("added", count, len(good), pending, as_json=as_json)
+    neighbourfile.finish("added", count, len(good), pending, as_json=as_json)
 
 
 @neighbours.command("remove")
@@ -126,15 +126,16 @@ def remove_neighbours(
     as_json: AsJson = False,
 ) -> None:
     """Remove neighbours; with --file they stay away after the node's next start too."""
+    from nodegate.cli import neighbourfile
     from nodegate.host.neighbours.addresses import checked
     from nodegate.host.neighbours.files import Edit
 
     good = checked(kind, uris, to_add=False)
-    pending = _prepared(file, only_file, key, Edit(remove=good))
+    pending = neighbourfile.prepared(file, only_file, key, Edit(remove=good))
     count = None
     if not only_file:
         count = _with(node, kind, jwt_file, timeout, lambda there: there.remove(good))
-    _finish("removed", count, len(good), pending, as_json=as_json)
+    neighbourfile.finish("removed", count, len(good), pending, as_json=as_json)
 
 
 @neighbours.command("watch")
@@ -155,6 +156,12 @@ def watch_neighbours(
     serve: Annotated[
         str | None, typer.Option("--serve", metavar="HOST:PORT", help="Serve metrics for Prometheus there.")
     ] = None,
+    tell: Annotated[
+        str | None,
+        typer.Option(
+            "--tell", metavar="ID", help="Tell the gateway who dies: an event of its node ID, for alerts."
+        ),
+    ] = None,
     span: Annotated[
         str | None, typer.Option("--for", metavar="SPAN", help="Stop after so long; else at Ctrl-C.")
     ] = None,
@@ -165,6 +172,9 @@ def watch_neighbours(
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON document on each line, one for each look.")
     ] = False,
+    state: State = None,
+    admin: Admin = None,
+    token: Token = None,
 ) -> None:
     """Watch what each neighbour brings, live. With --for, exit code 1 when one is dead at the end."""
     from nodegate.cli import neighbourwatch
@@ -184,8 +194,9 @@ def watch_neighbours(
     if serve is not None:
         _checked_address(serve)
     seconds = None if span is None else _span("--for", span, parse_span)
+    teller = None if tell is None else neighbourwatch.teller(tell, state, admin, token)
     there = _node(node, kind, jwt_file, timeout)
-    if neighbourwatch.run(there, options, serve=serve, seconds=seconds, as_json=as_json):
+    if neighbourwatch.run(there, options, serve=serve, seconds=seconds, as_json=as_json, teller=teller):
         raise typer.Exit(1)
 
 
@@ -228,51 +239,6 @@ def _token(file: Path | None) -> str | None:
     if (file is not None and not token) or not (token.isascii() and token.isprintable()) or " " in token:
         raise _bad("--jwt-file" if file else JWT, "a token is one word of ASCII letters, digits and signs")
     return token or None
-
-
-def _prepared(file: Path | None, only_file: bool, key: str | None, edit: object) -> Pending | None:
-    """The file's change, worked out before the node is asked: a file with faults stops all."""
-    from nodegate.host.neighbours import store
-    from nodegate.host.neighbours.files import KEYS, Edit, edited
-
-    if file is None:
-        if only_file or key:
-            raise typer.BadParameter("name the file with --file")
-        return None
-    assert isinstance(edit, Edit)
-    keys = (key,) if key else KEYS
-    return store.prepare(file, lambda text: edited(str(file), text, edit, keys=keys))
-
-
-def _finish(done: str, count: int | None, wanted: int, pending: Pending | None, *, as_json: bool) -> None:
-    """Write the file, and say what was done."""
-    from nodegate.cli import output
-    from nodegate.host.neighbours import store
-
-    backup = None
-    if pending is not None:
-        try:
-            backup = store.commit(pending)
-        except NodegateError as error:
-            if count is None:
-                raise
-            raise type(error)(f"{done} in the running node, but not in the file: {error}") from error
-    if as_json:
-        file = None if pending is None else str(pending.path)
-        document = {done: count, "file": file, "file_changed": backup is not None}
-        output.print_json(document | {"backup": None if backup is None else str(backup)})
-        return
-    if count is not None:
-        more = (
-            ""
-            if count == wanted
-            else f" of {wanted}; the others {'were there' if done == 'added' else 'were not'}"
-        )
-        output.note(f"{done} {count}{more}")
-    if pending is not None:
-        output.note(
-            f"{pending.path} is changed, as it was: {backup}" if backup else f"{pending.path} needs no change"
-        )
 
 
 def _span(option: str, text: str, parse: Callable[[str], float]) -> float:

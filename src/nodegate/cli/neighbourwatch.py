@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nodegate.cli import neighbourtable, output
@@ -17,14 +18,31 @@ from nodegate.host.neighbours.watch import Seen, Watch, WatchOptions, any_dead, 
 from nodegate.model import Instant
 
 if TYPE_CHECKING:
+    from nodegate.cli.neighbourteller import Teller
     from nodegate.host.neighbours.nodes import Node
 
 SAID = 5
 """Events under the live table."""
 
 
+def teller(node: str, state: Path | None, admin: str | None, token: str | None) -> Teller:
+    """Who tells the gateway. Raises NotFound when it has no such node, and as `find_daemon` and AdminClient do."""
+    from nodegate.cli.neighbourteller import Teller
+    from nodegate.cli.target import find_daemon
+
+    found = Teller(find_daemon(state, admin, token), node)
+    found.check()
+    return found
+
+
 def run(
-    node: Node, options: WatchOptions, *, serve: str | None, seconds: float | None, as_json: bool
+    node: Node,
+    options: WatchOptions,
+    *,
+    serve: str | None,
+    seconds: float | None,
+    as_json: bool,
+    teller: Teller | None = None,
 ) -> bool:
     """Watch until Ctrl-C or for `seconds`; returns whether a neighbour is dead at the end."""
     epoch = time.time() - time.monotonic()
@@ -33,8 +51,9 @@ def run(
         return Instant(epoch + time.monotonic())
 
     async def watch(tell: Callable[[Seen], None]) -> bool:
-        watched = Watch(node, options, now=now, tell=tell)
+        watched = Watch(node, options, now=now, tell=_both(tell, teller))
         exporter = Exporter(watched.exported)
+        telling = None if teller is None else asyncio.create_task(teller.run())
         try:
             if serve is not None:
                 output.note(f"metrics at {await exporter.start(serve)}")
@@ -42,6 +61,10 @@ def run(
         finally:
             await exporter.stop()
             await node.close()
+            if telling is not None and teller is not None:
+                telling.cancel()
+                await asyncio.wait({telling})
+                await teller.flush()
         return any_dead(watched.rows)
 
     with suppress(KeyboardInterrupt):
@@ -64,6 +87,18 @@ def run(
 
             return asyncio.run(watch(show))
     return False
+
+
+def _both(tell: Callable[[Seen], None], teller: Teller | None) -> Callable[[Seen], None]:
+    """Show it, and tell the gateway if somebody does."""
+    if teller is None:
+        return tell
+
+    def both(seen: Seen) -> None:
+        tell(seen)
+        teller.take(seen)
+
+    return both
 
 
 def _json_lines(url: str) -> Callable[[Seen], None]:

@@ -180,19 +180,18 @@ def _table(readings: tuple[Reading, ...]) -> Group:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("PORT", justify="right")
-    for name in ("ESTABLISHED", "CLOSE_WAIT", "OWED", "UNREAD", "BACKLOG", "FILES"):
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for name in ("PORT", "ESTAB", "CLOSE_WAIT", "OWED", "UNREAD", "BACKLOG", "FILES"):
         table.add_column(name, justify="right", no_wrap=True)
-    for name in ("PROCESS", "STATE"):
-        table.add_column(name, no_wrap=True)
+    table.add_column("PROCESS", overflow="fold")  # the only one that gives way on a narrow terminal
+    table.add_column("STATE", no_wrap=True)
     notes = []
     for reading in readings:
         counted, process = reading.sockets, reading.process
-        told = "-" if process.files is None else f"{process.files:,} of {process.files_limit or '?'}"
+        told = "-" if process.files is None else f"{process.files}/{process.files_limit or '?'}"
         table.add_row(
             str(reading.port), f"{counted.established:,}", f"{counted.close_wait:,}", f"{counted.owed:,}",
-            f"{counted.unread:,}", f"{counted.backlog} of {counted.backlog_limit}", told,
+            f"{counted.unread:,}", f"{counted.backlog}/{counted.backlog_limit}", told,
             "-" if process.pid is None else f"{process.name} ({process.pid})",
             Text(reading.level.name.lower(), style=COLOURS[reading.level]),
         )  # fmt: skip

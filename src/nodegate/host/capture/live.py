@@ -23,6 +23,10 @@ BUFFER = 16 << 20
 FRAME = 1 << 19
 RAW_IP = 101
 BATCH = 512
+LAST_WORDS = 1.0
+"""Seconds in which a stream may end after Ctrl-C."""
+LAST = 200
+"""Batches at the end: as much as the buffer holds, and no more where packets never cease."""
 ETH_P_ALL = 3
 SO_ATTACH_FILTER, SO_RCVBUFFORCE, SO_TIMESTAMPNS = 26, 33, 35
 SOL_PACKET, PACKET_STATISTICS = 263, 6
@@ -44,6 +48,9 @@ class Source(Protocol):
         """Lists of frames until the end; an empty list after `wait` seconds without any. Raises Malformed for what
         is no capture, Unavailable when it cannot be read."""
 
+    def stop(self) -> None:
+        """Give what has come already, and end. May be called by a signal's handler."""
+
 
 class FileSource:
     """A capture file, or a stream of one (`-` is standard input)."""
@@ -54,6 +61,7 @@ class FileSource:
         self.done = self.total = 0
         self._path = path
         self._stream = path == "-"
+        self._end: float | None = None
         if self._stream and sys.stdin.isatty():
             raise Malformed(
                 "standard input is a terminal: `tcpdump -U -s 0 -w - 'tcp port P' | nodegate capture -`"
@@ -68,6 +76,10 @@ class FileSource:
             if not self._stream:
                 os.close(descriptor)
 
+    def stop(self) -> None:
+        """See Source. Ctrl-C ends tcpdump too, which then writes what it still has."""
+        self._end = time.monotonic() + LAST_WORDS
+
     def _open(self) -> int:
         try:
             descriptor = os.open(self._path, os.O_RDONLY)
@@ -81,7 +93,7 @@ class FileSource:
     def _frames(self, descriptor: int, wait: float) -> Iterator[list[Frame]]:
         name = "standard input" if self._stream else self._path
         reader = CaptureReader()
-        while True:
+        while self._end is None or (self._stream and time.monotonic() < self._end):
             if self._stream and not select.select([descriptor], [], [], wait)[0]:
                 yield []
                 continue
@@ -129,8 +141,15 @@ class InterfaceSource:
                 else:
                     yield []
                 self._count_drops(sock)
-            yield self._batch(sock)
+            for _ in range(LAST):
+                if not (frames := self._batch(sock)):
+                    break
+                yield frames
             self._count_drops(sock)
+
+    def stop(self) -> None:
+        """See Source."""
+        self._end = time.monotonic()
 
     def _batch(self, sock: socket.socket) -> list[Frame]:
         frames: list[Frame] = []

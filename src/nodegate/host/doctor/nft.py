@@ -16,8 +16,21 @@ from nodegate.host.doctor.packets import TCP, Packet, Way
 _PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "ipv6-icmp": 58, "icmpv6": 58, "sctp": 132, "vrrp": 112}
 _FAMILIES = {4: ("ip", "inet"), 6: ("ip6", "inet")}
 _VERDICTS = {"accept": Way.ACCEPT, "drop": Way.DROP, "reject": Way.DROP, "queue": Way.UNKNOWN}
-_SILENT = {"counter", "log", "limit", "comment", "mangle", "set", "quota", "notrack", "flow", "ct count"}
-"""Statements that decide nothing. A limit is taken as not reached: one packet now and then gets in."""
+_SILENT = {
+    "counter",
+    "log",
+    "limit",
+    "comment",
+    "mangle",
+    "set",
+    "meter",
+    "quota",
+    "notrack",
+    "flow",
+    "ct count",
+}
+"""Statements that decide nothing. A limit is taken as not reached: one packet now and then gets in, and what is for
+those `over` the limit is not for it."""
 _TRACKED = {"state": "new", "status": "none"}
 """What connection tracking knows of a first packet."""
 _DEEPEST = 64
@@ -108,7 +121,7 @@ class Ruleset:
                 if found is False:
                     return False, None, False
                 matched = matched if found else None
-            elif name == "reject" and not _rejects(value, packet):
+            elif _spares(name, value, packet):
                 return False, None, False
             elif name in _VERDICTS:
                 return matched, _VERDICTS[name], True
@@ -144,6 +157,17 @@ class Ruleset:
             return None
         found = _is_in(mine, match["right"], key, self.sets)
         return found if found is None or operator != "!=" else not found
+
+
+def _spares(name: str, value: Any, packet: Packet) -> bool:
+    """Whether the statement ends its rule for such a packet."""
+    if name == "reject":
+        return not _rejects(value, packet)
+    if name in {"set", "meter"}:  # what is counted for each address
+        inner = value.get("stmt", [])
+        inner = inner if isinstance(inner, list) else [inner]
+        return any(_spares(what, item, packet) for one in inner for what, item in one.items())
+    return name in {"limit", "quota", "ct count"} and bool(value.get("inv"))
 
 
 def _rejects(value: Mapping[str, Any] | None, packet: Packet) -> bool:

@@ -32,7 +32,7 @@ PUT_BACK = "Say so"
 """The step that says that a guarded change was undone; its words need no name before them."""
 UNDONE = "SSH and firewall"
 """In the names of the steps that are undone then: they changed nothing that stayed."""
-QUIET = ("Take the new way in", "Remember the way in", "Read what differs", "Note what went wrong")
+QUIET = ("Take the new way in", "Remember the way in", "Note what went wrong")
 """Steps that only think."""
 
 _CAUSES: tuple[tuple[str, str], ...] = (

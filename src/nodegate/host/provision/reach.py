@@ -32,10 +32,14 @@ async def _find(fleet: Fleet, host: Host, patience: float) -> WayIn | str:
     ssh = fleet.ssh
     final, first = host.ssh_port or ssh.port, host.first_port or ssh.first_port
     ways = (WayIn(user=ssh.user, port=final), WayIn(user=ssh.first_user or ssh.user, port=first))
-    faults = await asyncio.gather(*(_fault(host.address, way.port, patience) for way in ways))
-    for way, fault in zip(ways, faults, strict=True):
-        if fault is None:
+    knocks = [asyncio.create_task(_fault(host.address, way.port, patience)) for way in ways]
+    faults = []
+    for way, knock in zip(ways, knocks, strict=True):
+        if (fault := await knock) is None:
+            for other in knocks:  # a hardened host drops what comes for its old port: nobody waits for that
+                other.cancel()
             return way
+        faults.append(fault)
     return "; ".join(
         f"{host.address} port {way.port}: {fault}" for way, fault in zip(ways, faults, strict=True)
     )

@@ -192,6 +192,10 @@ retry_files_enabled = False
 interpreter_python = /usr/bin/python3
 deprecation_warnings = False
 nocows = True
+collections_scan_sys_path = False
+
+[inventory]
+enable_plugins = ansible.builtin.yaml
 
 [ssh_connection]
 pipelining = True

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from captures import ip
-from nodegate.host.capture.live import ALL, Instruction, port_filter
+from captures import daily, ip, pcap
+from nodegate.host.capture.live import ALL, FileSource, Instruction, port_filter
 
 
 def passes(program: list[Instruction], packet: bytes) -> bool:
@@ -87,3 +91,29 @@ def test_every_jump_stays_in_the_program() -> None:
         if code in {0x15, 0x45}:
             assert max(hit, miss) < 256
             assert place + 1 + max(hit, miss) < len(program)
+
+
+@pytest.fixture
+def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Standard input is a pipe; gives the end to write into."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        yield writing
+    os.close(writing)
+
+
+def test_a_stream_that_was_stopped_gives_what_came_and_ends_though_nobody_closes_it(stream: int) -> None:
+    data = pcap(daily(3, hung=0).sorted())
+    os.write(stream, data)
+    source = FileSource("-")
+    source.stop()
+    frames = [frame for some in source.frames(0.05) for frame in some]
+    assert len(frames) == len(daily(3, hung=0).sorted())
+
+
+def test_a_file_that_was_stopped_is_read_no_further(tmp_path: Path) -> None:
+    (tmp_path / "x.pcap").write_bytes(pcap(daily(3, hung=0).sorted()))
+    source = FileSource(str(tmp_path / "x.pcap"))
+    source.stop()
+    assert list(source.frames(0.05)) == []

@@ -41,6 +41,7 @@ def saddr(right: Any, op: str = "==") -> dict[str, Any]:
 
 
 ACCEPT: dict[str, Any] = {"accept": None}
+OVER: dict[str, Any] = {"limit": {"rate": 9, "burst": 5, "per": "second", "inv": True}}
 ODD: dict[str, Any] = {"xt": {"type": "match", "name": "recent"}}
 
 
@@ -65,6 +66,13 @@ def way(*entries: dict[str, Any], port: int = 22, source: str = STRANGER, policy
         ([rule({"reject": {"type": "icmpv6", "expr": "port-unreachable"}}), rule(ACCEPT)], Way.ACCEPT),
         ([rule({"reject": {"type": "icmpx", "expr": "port-unreachable"}}), rule(ACCEPT)], Way.DROP),
         ([rule({"reject": None}), rule(ACCEPT)], Way.DROP),
+        ([rule(dport(22), {"limit": {"rate": 9, "inv": True}}, {"drop": None}), rule(dport(22), ACCEPT)], Way.ACCEPT),
+        ([rule(dport(22), {"limit": {"rate": 9, "inv": True}}, ACCEPT)], Way.DROP),
+        ([rule({"ct count": {"val": 9, "inv": True}}, {"reject": None}), rule(ACCEPT)], Way.ACCEPT),
+        ([rule({"quota": {"val": 9, "inv": True}}, {"drop": None}), rule(ACCEPT)], Way.ACCEPT),
+        ([rule({"set": {"op": "add", "set": "@seen", "stmt": [OVER]}}, {"drop": None}), rule(ACCEPT)], Way.ACCEPT),
+        ([rule({"meter": {"name": "m", "stmt": OVER}}, {"drop": None}), rule(ACCEPT)], Way.ACCEPT),
+        ([rule({"set": {"op": "add", "set": "@seen"}}, {"drop": None}), rule(ACCEPT)], Way.DROP),
         ([rule(ODD, ACCEPT)], Way.UNKNOWN),
         ([rule(ODD, {"drop": None})], Way.DROP),
         ([rule(ODD, {"drop": None}), rule(dport(22), ACCEPT)], Way.UNKNOWN),
@@ -81,6 +89,20 @@ def way(*entries: dict[str, Any], port: int = 22, source: str = STRANGER, policy
 )  # fmt: skip
 def test_the_chain_is_walked_as_the_kernel_does(entries: list[dict[str, Any]], expected: Way) -> None:
     assert way(*entries) is expected
+
+
+def test_a_reject_for_ipv6_alone_leaves_ipv4_to_the_limited_accept_behind_it() -> None:
+    """As nft 1.0.6 lists `meta nfproto ipv6 reject`: the family is left away, the answer implies it."""
+    rules = (
+        rule(dport(2001), {"jump": {"target": "more"}}),
+        rule({"reject": {"type": "icmpv6", "expr": "port-unreachable"}}, chain="more"),
+        rule(
+            {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": "new"}},
+            {"limit": {"rate": 1000, "burst": 5, "per": "second"}}, ACCEPT, chain="more",
+        ),
+    )  # fmt: skip
+    assert way(*rules, port=2001) is Way.ACCEPT
+    assert way(*rules, port=2001, source=STRANGERS[1]) is Way.DROP
 
 
 def test_a_later_chain_can_still_drop() -> None:

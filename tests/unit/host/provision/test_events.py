@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from nodegate.errors import Malformed
 from nodegate.host.provision.events import PUT_BACK, REFUSAL, HostReport, Outcome, Progress, exit_code
+from nodegate.host.provision.run import ROLE
 
 
 def line(event: str, **values: Any) -> str:
@@ -80,3 +83,26 @@ def test_the_worst_outcome_decides_the_exit_code() -> None:
 def test_any_other_line_is_malformed_and_nothing_else(text: str) -> None:
     with pytest.raises(Malformed):
         Progress(("a",)).take(text)
+
+
+def test_a_failed_step_tells_the_lines_in_which_a_program_names_the_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """dpkg says on its standard output why a package cannot be set up; apt's own words only say that it failed."""
+    pytest.importorskip("ansible", reason='needs ansible-core: pip install "nodegate[host]"')
+    spec = importlib.util.spec_from_file_location("plugin", ROLE / "callback_plugins/nodehost_events.py")
+    assert spec is not None
+    assert spec.loader is not None
+    plugin = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(plugin)
+    facts = {
+        "msg": "apt-get failed",
+        "stdout": "Setting up a …\nupdate-alternatives: error: no directory /usr/share/man/man1\nProcessing triggers\n",
+    }
+    task, host = (
+        SimpleNamespace(get_name=lambda: "nodehost : Install packages"),
+        SimpleNamespace(get_name=lambda: "a"),
+    )
+    plugin.CallbackModule().v2_runner_on_failed(SimpleNamespace(_result=facts, _task=task, _host=host))
+    said = json.loads(capsys.readouterr().out)
+    assert said["message"] == "apt-get failed\nupdate-alternatives: error: no directory /usr/share/man/man1"

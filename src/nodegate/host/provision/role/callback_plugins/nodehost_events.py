@@ -54,6 +54,12 @@ class CallbackModule(CallbackBase):  # type: ignore[misc,unused-ignore]
         words = [str(one.get("msg", "")) for one in facts.get("results", []) if one.get("failed")]
         if not words:  # of a loop, Ansible's own words only say that an item failed
             words = [str(facts.get(key, "")) for key in ("msg", "stderr", "module_stderr")]
+            # dpkg and pip tell the cause among much else that they did.
+            words += [
+                line.strip()
+                for line in str(facts.get("stdout", "")).splitlines()
+                if " error" in f" {line.lower()}"
+            ]
         self._say(
             event=status, host=result._host.get_name(), task=result._task.get_name().rpartition(" : ")[2],
             changed=bool(facts.get("changed")), item=str(facts.get("_ansible_item_label") or ""),
