@@ -5,23 +5,43 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
 from typing import Any
 
 from bench.environment import scratch
-from bench.figures import Figure, Outcome
+from bench.figures import Figure, Outcome, ratio
 
 TESTS = Path(__file__).parents[1] / "tests"
+PEER = "openstacksdk"
 WORKERS = 8
 
 
 async def run() -> Outcome:
     """Raises RuntimeError when the cloud cannot be started here, with the reason."""
     return await asyncio.to_thread(_measure)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """What one sweep took (seconds), how many things there were and were left, and how many deletions the cloud
+    refused on the way."""
+
+    seconds: float
+    before: int
+    left: int
+    refused: int
+
+    @property
+    def each(self) -> float:
+        """Milliseconds for one thing that went."""
+        return self.seconds / max(1, self.before - self.left) * 1000
 
 
 def _measure() -> Outcome:
@@ -37,40 +57,53 @@ def _measure() -> Outcome:
         facts = stack.start(folder / "cloud")
         try:
             runs = {
-                "openstacksdk": _timed(facts, size, _sdk),
+                PEER: _timed(facts, size, _sdk),
                 "one by one": _timed(facts, size, lambda rc: _ours(rc, folder, 1)),
                 f"{WORKERS} at a time": _timed(facts, size, lambda rc: _ours(rc, folder, WORKERS)),
             }
         finally:
             stack.stop(facts)
-    peer = runs["openstacksdk"][0]
-    figures = []
-    for name, (seconds, before, left) in runs.items():
-        ours = name != "openstacksdk"
-        figures.append(
-            Figure(
-                what=f"purge, {name}", value=seconds, unit="s", peer="openstacksdk" if ours else "",
-                ratio=seconds / peer if ours else None, note=f"{before} things",
-            )
-        )  # fmt: skip
-        figures.append(Figure(what=f"left over, {name}", value=left, at_most=0 if ours else None))
-    return Outcome(figures=tuple(figures))
+    return Outcome(
+        figures=tuple(each for name, sweep in runs.items() for each in _figures(name, sweep, runs[PEER]))
+    )
 
 
-def _timed(facts: dict[str, Any], size: Any, sweep: Any) -> tuple[float, int, int]:
-    """Seconds of a sweep, how many things there were, and how many are left; what is left is cleaned up after."""
+def _figures(name: str, sweep: Sweep, peer: Sweep) -> tuple[Figure, ...]:
+    """The peer leaves things behind, so what one thing costs is compared, not the whole."""
+    ours = name != PEER
+    none = 0 if ours else None
+    return (
+        Figure(what=f"purge, {name}", value=sweep.seconds, unit="s", note=f"{sweep.before} things"),
+        Figure(
+            what=f"a thing that went, {name}", value=sweep.each, unit="ms", peer=PEER if ours else "",
+            ratio=ratio(sweep.each, peer.each) if ours else None,
+        ),
+        Figure(what=f"left over, {name}", value=sweep.left, at_most=none),
+        Figure(what=f"refused deletions, {name}", value=sweep.refused, at_most=none),
+    )  # fmt: skip
+
+
+def _timed(facts: dict[str, Any], size: Any, sweep: Callable[[dict[str, str]], None]) -> Sweep:
+    """One sweep of a tenant that is filled for it; what it leaves is cleaned up after."""
     from cloud.tenant import fill
 
     fill(facts, "demo", size, workers=8)
-    before = _count(facts["rc"]["demo"])
+    before, refused = _count(facts["rc"]["demo"]), _refused(facts)
     began = time.monotonic()
     sweep(facts["rc"]["demo"])
     seconds = time.monotonic() - began
     left = _count(facts["rc"]["demo"])
+    made = Sweep(seconds=seconds, before=before, left=left, refused=_refused(facts) - refused)
     if left:
         with scratch() as folder:
             _ours(facts["rc"]["demo"], folder, WORKERS)
-    return seconds, before, left
+    return made
+
+
+def _refused(facts: dict[str, Any]) -> int:
+    """How many deletions Neutron has refused so far, by its own log."""
+    log = (Path(facts["folder"]) / "neutron.log").read_text(errors="replace")
+    return len(re.findall(r"(?:DELETE|PUT) failed \(client error\)", log))
 
 
 def _count(rc: dict[str, str]) -> int:
