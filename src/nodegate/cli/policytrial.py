@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -39,7 +40,10 @@ def try_(
         str | None, typer.Option("--kind", "-k", help="Kind of node, such as iri or evm.")
     ] = None,
     body: Annotated[
-        str, typer.Option("--body", "-b", help="The request's body; @FILE reads it from a file.")
+        str,
+        typer.Option(
+            "--body", "-b", help="The request's body; @FILE reads it from a file, @- from standard input."
+        ),
     ] = "",
     header: Annotated[
         list[str] | None, typer.Option("--header", "-H", metavar="NAME: VALUE", help="Repeatable.")
@@ -181,6 +185,8 @@ def _header(text: str) -> tuple[str, bytes]:
 def _body(text: str) -> bytes:
     if not text.startswith("@"):
         return text.encode("utf-8", "surrogateescape")
+    if text == "@-":
+        return sys.stdin.buffer.read()
     try:
         return Path(text[1:]).read_bytes()
     except OSError as error:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shlex
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,12 @@ def test_a_body_may_come_from_a_file_with_any_bytes(command: Command, tmp_path: 
     (tmp_path / "body").write_bytes(b'{"command":"\xff"}')
     done = command("policy", "try", "--kind", "iri", "--body", f"@{tmp_path / 'body'}", "--json")
     assert json.loads(done.out)["rule"] == "body-utf8"
+
+
+def test_a_body_may_come_from_standard_input(command: Command, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(b'{"command":"getNeighbors"}')))
+    done = command("policy", "try", "--kind", "iri", "--body", "@-", "--json")
+    assert json.loads(done.out)["rule"] == "method-denied"
 
 
 def test_show_tells_every_method_in_words_and_in_json(command: Command):
