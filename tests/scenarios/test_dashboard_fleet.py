@@ -193,3 +193,4 @@ async def test_the_other_gateways_are_shown_with_what_is_wrong_with_them(stage: 
 
         await until(told, within=60, what="the loss is an event")
         assert window.faults == []
+    await stage.second.start()
