@@ -22,7 +22,7 @@ demo: .venv/.ready-run ## five simulated nodes behind a gateway, and what happen
 	@$(VENV)/nodegate demo
 
 test: .venv/.ready-dev ## all tests
-	@$(VENV)/pytest -n 2 --dist worksteal $(ARGS)
+	@$(VENV)/pytest -n 3 --dist worksteal $(ARGS)
 
 check: .venv/.ready-dev ## types, style, import law
 	@$(VENV)/ruff format --check .
