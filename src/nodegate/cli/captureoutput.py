@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -36,7 +36,7 @@ def overview(report: Report) -> RenderableType:
     """One line, the commands, what was found, and what to know about the capture; also shown while it runs."""
     parts: list[RenderableType] = [_summary(report)]
     if report.commands:
-        parts.append(_commands(report.commands))
+        parts.append(Commands(report.commands))
     parts += [Text.assemble(("! ", "bold red"), finding.text) for finding in report.findings[:10]]
     parts += [Text.assemble(("note: ", "yellow"), note) for note in report.notes]
     return Group(*parts)
@@ -57,30 +57,32 @@ def _summary(report: Report) -> Text:
     return text
 
 
-def _commands(rows: Sequence[Row]) -> Table:
+class Commands:
+    """The table of commands, without the columns of `SPARE` that a narrow screen has no room for."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = rows
+
+    def __rich_console__(self, screen: Console, options: ConsoleOptions) -> RenderResult:
+        table = _commands(self._rows, COLUMNS)
+        for spared in range(1, len(SPARE) + 1):
+            if screen.measure(table, options=options.update(max_width=WIDEST)).maximum <= options.max_width:
+                break
+            table = _commands(self._rows, [name for name in COLUMNS if name not in SPARE[:spared]])
+        yield table
+
+
+def _commands(rows: Sequence[Row], columns: Iterable[str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("COMMAND", no_wrap=True)
-    for name in (
-        "CALLS",
-        "ANSWERED",
-        "UNANSWERED",
-        "ERRORS",
-        "P50",
-        "P90",
-        "P99",
-        "MAX",
-        "IN",
-        "OUT",
-        "CLIENTS",
-    ):
+    for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows[:40]:
         table.add_row(
-            cell(row.command), f"{row.calls:,}", f"{row.answered:,}", f"{row.unanswered:,}", f"{row.failed:,}",
-            _time(row.p50), _time(row.p90), _time(row.p99), _time(row.longest),
-            _bytes(row.request_bytes, row.calls), _bytes(row.answer_bytes, row.answered), f"{row.clients:,}",
+            cell(row.command),
+            *(COLUMNS[name](row) for name in columns),
             style="red" if row.unanswered else "",
-        )  # fmt: skip
+        )
     if len(rows) > 40:
         table.add_row(f"… {len(rows) - 40} more (--json)")
     return table
@@ -127,3 +129,22 @@ def _bytes(total: int, count: int) -> str:
         return "-"
     mean = total / count
     return f"{mean:.0f} B" if mean < 1000 else f"{mean / 1000:.1f} kB"
+
+
+COLUMNS: dict[str, Callable[[Row], str]] = {
+    "CALLS": lambda row: f"{row.calls:,}",
+    "ANSWERED": lambda row: f"{row.answered:,}",
+    "UNANSWERED": lambda row: f"{row.unanswered:,}",
+    "ERRORS": lambda row: f"{row.failed:,}",
+    "P50": lambda row: _time(row.p50),
+    "P90": lambda row: _time(row.p90),
+    "P99": lambda row: _time(row.p99),
+    "MAX": lambda row: _time(row.longest),
+    "IN": lambda row: _bytes(row.request_bytes, row.calls),
+    "OUT": lambda row: _bytes(row.answer_bytes, row.answered),
+    "CLIENTS": lambda row: f"{row.clients:,}",
+}
+SPARE = ("OUT", "IN", "P90", "CLIENTS", "MAX", "ERRORS", "P50")
+"""What a narrow screen can do without, the least important first."""
+WIDEST = 1000
+"""Characters; wider than any of these tables."""
