@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from dataplane_support import Answer, Node, Response, Rig, call, server
-from nodegate.daemon.policies import Applied, Policies, lanes_of
+from nodegate.daemon.enforcement import lanes_of
+from nodegate.daemon.policies import Policies
 from nodegate.dataplane.driver import HaproxyDriver
 from nodegate.documents import parse
 from nodegate.haproxy.pools import backend_name
 from nodegate.model import Change, ChangeKind, Plan, Routing
+from nodegate.policy.inforce import Applied
 from nodegate.protocols import adapters
 from support import until
 

@@ -13,7 +13,7 @@ import pytest
 
 from certificates import Authority
 from haproxy_peers import show_peers, until_learned
-from nodegate.daemon.policies import enforce
+from nodegate.daemon.enforcement import enforce
 from nodegate.dataplane.driver import HaproxyDriver
 from nodegate.haproxy.guarding import Guarded
 from nodegate.haproxy.peers import Peer, Sharing

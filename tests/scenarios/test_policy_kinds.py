@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from dataplane_support import Client, Node, Response, Rig, call, server
-from nodegate.daemon.policies import Policies, lanes_of
+from nodegate.daemon.enforcement import lanes_of
+from nodegate.daemon.policies import Policies
 from nodegate.dataplane.driver import HaproxyDriver
 from nodegate.haproxy.pools import backend_name
 from nodegate.protocols import adapters

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from nodegate.daemon.enforcement import enforce, lanes_of
+from nodegate.daemon.enforcement import enforce
 from nodegate.documents import Document, load
 from nodegate.errors import BadDocument, Conflict, NodegateError, NotFound, Refused, Unavailable
 from nodegate.haproxy.guarding import Enforcement, Guarded
@@ -17,8 +17,7 @@ from nodegate.policy.check import require_sound
 from nodegate.policy.document import LoadedPolicy, kind_of, load_policy
 from nodegate.policy.inforce import Applied
 from nodegate.settings import Settings
-
-__all__ = ["GUARDED_BY_DEFAULT", "PATIENCE", "Applied", "Policies", "PolicyDriver", "enforce", "lanes_of"]
+from nodegate.systemfile.private import read_private, write_private
 
 log = logging.getLogger("nodegate.daemon")
 
@@ -114,7 +113,7 @@ class Policies:
             warnings = require_sound(loaded)
             after = _InForce(loaded=loaded, operator=document, enforcement=enforce(loaded.policy))
             file = self._file(kind)
-            old_text = await asyncio.to_thread(_read, file)
+            old_text = await asyncio.to_thread(read_private, file)
             await asyncio.to_thread(_write, file, document.text if document is not None else None)
             # The passes want the new policy from here on, so none of them undoes what is done now.
             self._by_kind[kind] = after
@@ -192,15 +191,6 @@ class Policies:
         return _InForce(loaded=loaded, operator=None, enforcement=enforce(loaded.policy))
 
 
-def _read(file: Path) -> str | None:
-    try:
-        return file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise Unavailable(f"{file} cannot be read: {error.strerror}") from error
-
-
 def _write(file: Path, text: str | None) -> None:
     """Replace or remove the file in one step."""
     try:
@@ -208,9 +198,6 @@ def _write(file: Path, text: str | None) -> None:
             file.unlink(missing_ok=True)
             return
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = file.with_name(f".{file.name}.new")
-        draft.write_text(text, encoding="utf-8")
-        draft.chmod(0o600)
-        draft.replace(file)
     except OSError as error:
         raise Unavailable(f"{file} cannot be written: {error.strerror}") from error
+    write_private(file, text)

@@ -18,6 +18,7 @@ from nodegate.consul.kv import Entry
 from nodegate.errors import Unavailable
 from nodegate.model import Instant
 from nodegate.ports import Clock
+from nodegate.systemfile.private import write_private
 
 log = logging.getLogger("nodegate.registry")
 
@@ -128,16 +129,10 @@ def write_memory(path: Path, memory: Memory) -> None:
         ],
         "instances": [_document(one) for one in memory.instances],
     }
-    draft = path.with_name(f"{path.name}.new")
     try:
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(json.dumps(document, separators=(",", ":")))  # three times as fast as `dump`
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError as error:
-        raise Unavailable(f"{path}: the inventory cannot be kept: {error.strerror}") from error
+        write_private(path, json.dumps(document, separators=(",", ":")))  # three times as fast as `dump`
+    except Unavailable as error:
+        raise Unavailable(f"the inventory cannot be kept: {error}") from error
 
 
 def _document(instance: Instance) -> dict[str, Any]:

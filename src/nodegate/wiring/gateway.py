@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 
-from nodegate.daemon.policies import Policies, lanes_of
+from nodegate.daemon.enforcement import lanes_of
+from nodegate.daemon.policies import Policies
 from nodegate.dataplane.driver import HaproxyDriver
 from nodegate.haproxy.guarding import Guarded
 from nodegate.haproxy.peers import Sharing

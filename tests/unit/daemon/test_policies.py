@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nodegate.daemon.policies import Policies, enforce, lanes_of
+from nodegate.daemon.enforcement import enforce, lanes_of
+from nodegate.daemon.policies import Policies
 from nodegate.documents import parse
 from nodegate.errors import BadDocument, Conflict, NotFound, Refused
 from nodegate.haproxy import guarding
