@@ -10,19 +10,19 @@ import typer
 from nodegate.errors import NodegateError
 
 if TYPE_CHECKING:
+    from nodegate.host.neighbours.files import Edit
     from nodegate.host.neighbours.store import Pending
 
 
-def prepared(file: Path | None, only_file: bool, key: str | None, edit: object) -> Pending | None:
+def prepared(file: Path | None, only_file: bool, key: str | None, edit: Edit) -> Pending | None:
     """The file's change, worked out before the node is asked: a file with faults stops all."""
     from nodegate.host.neighbours import store
-    from nodegate.host.neighbours.files import KEYS, Edit, edited
+    from nodegate.host.neighbours.files import KEYS, edited
 
     if file is None:
         if only_file or key:
             raise typer.BadParameter("name the file with --file")
         return None
-    assert isinstance(edit, Edit)
     keys = (key,) if key else KEYS
     return store.prepare(file, lambda text: edited(str(file), text, edit, keys=keys))
 
