@@ -7,15 +7,13 @@ import random
 import resource
 import socket
 import statistics
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
+from bench.environment import use_tests
 from bench.figures import Figure, Outcome
 
-TESTS = Path(__file__).parents[1] / "tests"
 REQUESTS = 20_000
 HUNG = 50
 CHUNK = 1 << 18
@@ -30,7 +28,7 @@ async def run() -> Outcome:
 
 
 def _measure() -> Outcome:
-    sys.path.insert(0, str(TESTS))  # the captures that tests make
+    use_tests()
     from captures import Packet, daily, pcap
 
     packets = daily(REQUESTS, hung=HUNG).sorted()

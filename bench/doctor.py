@@ -13,9 +13,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from bench.environment import use_tests
 from bench.figures import Figure, Outcome
 
-TESTS = Path(__file__).parents[1] / "tests"
 HOSTS = 4
 ROUNDS = 5
 AIM = 5.0
@@ -28,7 +28,7 @@ async def run() -> Outcome:
 
 
 def _measure() -> Outcome:
-    sys.path.insert(0, str(TESTS))
+    use_tests()
     import hostlab
     import netlab
 

@@ -5,10 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+TESTS = Path(__file__).parents[1] / "tests"
+
+
+def use_tests() -> None:
+    """Let the tests' own beds be imported: benchmarks start the same components."""
+    if str(TESTS) not in sys.path:
+        sys.path.append(str(TESTS))
 
 
 def clean_environment() -> dict[str, str]:

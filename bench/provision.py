@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from bench.environment import use_tests
 from bench.figures import Figure, Outcome
 
-TESTS = Path(__file__).parents[1] / "tests"
 ROUNDS = 3
 AIM = 10.0
 """Seconds for a run that finds nothing to do."""
@@ -24,7 +23,7 @@ async def run() -> Outcome:
 
 
 def _measure() -> Outcome:
-    sys.path.insert(0, str(TESTS))
+    use_tests()
     import hostlab
     from provisionbed import bare_host
 

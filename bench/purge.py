@@ -15,10 +15,9 @@ from pathlib import Path
 from queue import Queue
 from typing import Any
 
-from bench.environment import scratch
+from bench.environment import scratch, use_tests
 from bench.figures import Figure, Outcome, ratio
 
-TESTS = Path(__file__).parents[1] / "tests"
 PEER = "openstacksdk"
 WORKERS = 8
 
@@ -45,7 +44,7 @@ class Sweep:
 
 
 def _measure() -> Outcome:
-    sys.path.insert(0, str(TESTS))  # the cloud that tests start
+    use_tests()
     from cloud import stack
     from cloud.tenant import Size
 

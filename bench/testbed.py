@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-TESTS = str(Path(__file__).parent.parent / "tests")
-if TESTS not in sys.path:
-    sys.path.append(TESTS)
+from bench.environment import use_tests
+
+use_tests()
 
 import pytest  # noqa: E402 -- the test bed says with it what is missing
 
