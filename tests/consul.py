@@ -251,6 +251,12 @@ class ConsulAgent:
     def deregister(self, service_id: str) -> None:
         self.put(f"/v1/agent/service/deregister/{service_id}")
 
+    def clear(self, keys: str) -> None:
+        """Deregister all services of this agent, and delete all keys below `keys`."""
+        for service in self.get("/v1/agent/services"):
+            self.deregister(service)
+        self.call("DELETE", f"/v1/kv/{keys}?recurse")
+
     def say(self, check_id: str, status: str, output: str = "") -> None:
         """Update a TTL check."""
         self.put(f"/v1/agent/check/update/{check_id}", {"Status": status, "Output": output})

@@ -36,9 +36,7 @@ def secured() -> Iterator[ConsulAgent]:
 @pytest.fixture
 def agent(secured: ConsulAgent) -> Iterator[ConsulAgent]:
     yield secured
-    for service in secured.get("/v1/agent/services"):
-        secured.deregister(service)
-    secured.call("DELETE", f"/v1/kv/{NODES}?recurse")
+    secured.clear(NODES)
 
 
 @pytest.fixture

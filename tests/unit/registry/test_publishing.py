@@ -41,9 +41,7 @@ def consul() -> Iterator[ConsulAgent]:
 @pytest.fixture
 def agent(consul: ConsulAgent) -> Iterator[ConsulAgent]:
     yield consul
-    for service in consul.get("/v1/agent/services"):
-        consul.deregister(service)
-    consul.call("DELETE", f"/v1/kv/{NODES}?recurse")
+    consul.clear(NODES)
 
 
 @pytest.fixture
