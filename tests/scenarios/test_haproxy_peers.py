@@ -15,7 +15,7 @@ from certificates import Authority
 from haproxy_peers import show_peers, until_learned
 from nodegate.daemon.enforcement import enforce
 from nodegate.dataplane.driver import HaproxyDriver
-from nodegate.haproxy.guarding import Guarded
+from nodegate.haproxy.guarded import Guarded
 from nodegate.haproxy.peers import Peer, Sharing
 from nodegate.model import Change, ChangeKind, Plan
 from nodegate.policy.document import load_policy

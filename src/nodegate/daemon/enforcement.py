@@ -5,8 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from nodegate.haproxy import guarding
-from nodegate.haproxy.guarding import Enforcement, Guarded, LaneShape
+from nodegate.haproxy.guarded import (
+    ACCOUNTS,
+    GUARD,
+    KEY_METHODS,
+    LIMITS,
+    ROOM_1M,
+    ROOM_10S,
+    ROOM_OPEN,
+    SUSPECTS,
+    TEXTS,
+    TRIVIAL,
+    UNLIMITED,
+    UPGRADE_LANE,
+    Enforcement,
+    Guarded,
+    LaneShape,
+    own_map,
+)
 from nodegate.haproxy.replies import Style
 from nodegate.haproxy.shortcuts import entry
 from nodegate.policy import shortcuts
@@ -36,7 +52,7 @@ def _lanes(policy: Policy, compiled: Compiled) -> dict[str, LaneShape]:
     }
     if policy.head.websocket:
         # A WebSocket stays for hours: it must not hold a place that reads need.
-        lanes[guarding.UPGRADE_LANE] = LaneShape(concurrency=None, queue_timeout=5.0)
+        lanes[UPGRADE_LANE] = LaneShape(concurrency=None, queue_timeout=5.0)
     return lanes
 
 
@@ -45,18 +61,18 @@ def _maps(policy: Policy, compiled: Compiled) -> dict[str, dict[str, str]]:
     required = policy.client.key_required
     known = {key: entry(kind, line, key_required=required) for key, line in shortcuts.entries(policy).items()}
     return {
-        guarding.GUARD: dict(maps["guard"]),
-        guarding.LIMITS: _limits(kind, maps["limits"]),
-        guarding.ACCOUNTS: _accounts(kind, maps["limits"]),
-        guarding.KEY_METHODS: {f"{kind}/{name}": value for name, value in maps["key_methods"].items()},
-        guarding.TRIVIAL: known,
-        guarding.SUSPECTS: shortcuts.suspects(policy),
-        guarding.TEXTS: _cors_texts(policy),
-        guarding.own_map("networks", kind): _networks(policy, maps["networks"]),
-        guarding.own_map("proxies", kind): dict(maps["proxies"]),
-        guarding.own_map("keys", kind): dict(maps["keys"]),
-        guarding.own_map("cors", kind): _cors_origins(policy.cors),
-        **{guarding.own_map(name, kind): entries for name, entries in _room(policy, maps["limits"]).items()},
+        GUARD: dict(maps["guard"]),
+        LIMITS: _limits(kind, maps["limits"]),
+        ACCOUNTS: _accounts(kind, maps["limits"]),
+        KEY_METHODS: {f"{kind}/{name}": value for name, value in maps["key_methods"].items()},
+        TRIVIAL: known,
+        SUSPECTS: shortcuts.suspects(policy),
+        TEXTS: _cors_texts(policy),
+        own_map("networks", kind): _networks(policy, maps["networks"]),
+        own_map("proxies", kind): dict(maps["proxies"]),
+        own_map("keys", kind): dict(maps["keys"]),
+        own_map("cors", kind): _cors_origins(policy.cors),
+        **{own_map(name, kind): entries for name, entries in _room(policy, maps["limits"]).items()},
     }
 
 
@@ -83,15 +99,15 @@ def _room(policy: Policy, numbers: Mapping[str, str]) -> dict[str, dict[str, str
     up is still within the limit. Where there is no such range, the exact rules decide."""
     dearest = shortcuts.dearest(policy)
     most = {
-        guarding.ROOM_OPEN: int(_bound(numbers["concurrent"])),
-        guarding.ROOM_10S: int(_bound(numbers["budget/10s"])) - dearest,
-        guarding.ROOM_1M: int(_bound(numbers["budget/1m"])) - dearest,
+        ROOM_OPEN: int(_bound(numbers["concurrent"])),
+        ROOM_10S: int(_bound(numbers["budget/10s"])) - dearest,
+        ROOM_1M: int(_bound(numbers["budget/1m"])) - dearest,
     }
     return {name: {f"0:{bound}": "1"} if bound >= 0 else {} for name, bound in most.items()}
 
 
 def _bound(number: str) -> str:
-    return str(guarding.UNLIMITED) if number == NONE else number
+    return str(UNLIMITED) if number == NONE else number
 
 
 def _networks(policy: Policy, listed: Mapping[str, str]) -> dict[str, str]:

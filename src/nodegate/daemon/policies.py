@@ -12,7 +12,7 @@ from typing import Protocol
 from nodegate.daemon.enforcement import enforce
 from nodegate.documents import Document, load
 from nodegate.errors import BadDocument, Conflict, NodegateError, NotFound, Refused, Unavailable
-from nodegate.haproxy.guarding import Enforcement, Guarded
+from nodegate.haproxy.guarded import Enforcement, Guarded
 from nodegate.policy.check import require_sound
 from nodegate.policy.document import LoadedPolicy, kind_of, load_policy
 from nodegate.policy.inforce import Applied

@@ -27,8 +27,9 @@ from nodegate.dataplane.shape import make_shape
 from nodegate.dataplane.store import Store
 from nodegate.dataplane.tables import Ban, Tables
 from nodegate.errors import BadDocument, Conflict, Malformed, Refused, Unavailable, Unsafe
-from nodegate.haproxy import gateway, guarding, pools, reports, wire
-from nodegate.haproxy.guarding import Guarded
+from nodegate.haproxy import gateway, pools, reports, wire
+from nodegate.haproxy.counters import BANS, CLIENTS_1M
+from nodegate.haproxy.guarded import GUARD, Guarded, why_reload
 from nodegate.haproxy.paths import MAPS, Paths
 from nodegate.haproxy.services import services_of
 from nodegate.model import Change, ChangeKind, Instant, Plan, Routing, Running, Traffic
@@ -222,14 +223,14 @@ class HaproxyDriver:
                 self._shape.services,
             )
             if shape.skeleton != self._shape.skeleton:
-                return guarding.why_reload(self._shape.guarded, shape.guarded)
+                return why_reload(self._shape.guarded, shape.guarded)
             changes = [
                 Change(kind=ChangeKind.SET_MAP, why="policy", map_name=name, entries=entries)
                 for name, entries in shape.guarded.maps().items()
                 if entries != self._shape.maps.get(name)
             ]
             # The guard's own program last: its facts may ask for limits that must be there already.
-            changes.sort(key=lambda change: change.map_name == guarding.GUARD)
+            changes.sort(key=lambda change: change.map_name == GUARD)
             if refused := await self._set_maps(changes):
                 raise Refused("; ".join(refused))
             self._guarded, self._shape = guarded, shape
@@ -256,12 +257,12 @@ class HaproxyDriver:
         """Tell the guard the pools' heads, for open block ranges. At most every `HEIGHTS_EVERY` seconds."""
         now = asyncio.get_running_loop().time()
         wanted = dict(height_entry(pool, height) for pool, height in heights.items())
-        if guarding.GUARD not in self._shape.maps or wanted == self._heights or now < self._heights_at:
+        if GUARD not in self._shape.maps or wanted == self._heights or now < self._heights_at:
             return
         self._heights_at = now + HEIGHTS_EVERY
         for key, value in wanted.items():
             if self._heights.get(key) != value:
-                replies = await self._process.runtime.send(wire.set_entry(guarding.GUARD, key, value))
+                replies = await self._process.runtime.send(wire.set_entry(GUARD, key, value))
                 wire.accepted(replies[-1])
         self._heights = wanted
 
@@ -292,7 +293,7 @@ class HaproxyDriver:
         if not self._shape.guarded.used:
             raise Refused("no pool has a policy, so nobody can be banned")
         until = int(time.time() + seconds)
-        command = wire.set_table(guarding.BANS, key, {"gpt0": until, "gpc0": 0})
+        command = wire.set_table(BANS, key, {"gpt0": until, "gpc0": 0})
         for reply in await self._process.runtime.send([command]):
             wire.accepted(reply)
         return Ban(client=key, until=Instant(until), automatic=False)
@@ -306,9 +307,9 @@ class HaproxyDriver:
         sharing = self._shape.guarded.sharing
         accounts = [f"{policy.kind}|{key}{sharing.own_mark}" for policy in self._shape.guarded.used]
         # Other gateways hear of what is set, never of what is cleared.
-        lift = wire.set_table(guarding.BANS, key, {"gpt0": 0, "gpc0": 0})
-        forget = [lift if sharing.listen else wire.clear_table(guarding.BANS, key)]
-        forget += [wire.clear_table(guarding.CLIENTS_1M, account) for account in accounts]
+        lift = wire.set_table(BANS, key, {"gpt0": 0, "gpc0": 0})
+        forget = [lift if sharing.listen else wire.clear_table(BANS, key)]
+        forget += [wire.clear_table(CLIENTS_1M, account) for account in accounts]
         replies = await self._process.runtime.send(forget)
         wire.accepted(replies[0])
         return True
@@ -421,7 +422,7 @@ class HaproxyDriver:
             if name is None or entries is None:
                 continue
             try:
-                if name == guarding.GUARD:
+                if name == GUARD:
                     entries = {**entries, **self._heights}
                 (prepared,) = await self._process.runtime.send([wire.prepare_map(name)])
                 commands = wire.fill_map(name, wire.map_version(prepared), entries)

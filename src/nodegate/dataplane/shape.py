@@ -12,8 +12,7 @@ from nodegate.dataplane.changes import Trust
 from nodegate.haproxy import gateway, pools
 from nodegate.haproxy.config import Config, skeleton_digest
 from nodegate.haproxy.express import settled
-from nodegate.haproxy.guarded import MAIN_LANE
-from nodegate.haproxy.guarding import Guarded
+from nodegate.haproxy.guarded import MAIN_LANE, Guarded
 from nodegate.haproxy.paths import Paths
 from nodegate.haproxy.services import Services
 from nodegate.model import Routing, Server, Traffic

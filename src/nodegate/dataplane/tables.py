@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from nodegate.errors import Malformed
-from nodegate.haproxy import guarding, wire
+from nodegate.haproxy import wire
+from nodegate.haproxy.counters import BANS, CLIENTS, CLIENTS_1M, METHODS, RULES
 from nodegate.haproxy.peers import unmarked
 from nodegate.model import Instant
 
@@ -74,7 +75,7 @@ class Tables:
     bans: tuple[Ban, ...] = ()
 
 
-READ = (guarding.METHODS, guarding.RULES, guarding.CLIENTS, guarding.CLIENTS_1M, guarding.BANS)
+READ = (METHODS, RULES, CLIENTS, CLIENTS_1M, BANS)
 """The tables that `read_tables` needs, in this order."""
 
 
@@ -89,7 +90,7 @@ def read_tables(replies: tuple[str, ...], now: Instant) -> Tables:
     )
 
 
-READ_REFUSALS = (guarding.RULES, guarding.BANS)
+READ_REFUSALS = (RULES, BANS)
 """The tables that `read_refusals` needs: small ones, whatever the number of clients."""
 
 

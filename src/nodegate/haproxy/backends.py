@@ -7,7 +7,7 @@ import re
 from nodegate.errors import Unsafe
 from nodegate.haproxy import guarding, replies, serving
 from nodegate.haproxy.config import Backend, Words, literal, words
-from nodegate.haproxy.guarding import Guarded
+from nodegate.haproxy.guarded import Guarded
 from nodegate.haproxy.paths import METHODS, Paths, map_reference
 from nodegate.haproxy.pools import backend_name
 from nodegate.haproxy.servers import Authorities

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from nodegate.haproxy.conditions import cond, if_found, unless_found
 from nodegate.haproxy.config import Words, words
-from nodegate.haproxy.guarding import cond, if_found, unless_found
 from nodegate.haproxy.services import Services
 from nodegate.haproxy.serving import set_var, treatment_of
 from nodegate.settings import Settings

@@ -10,13 +10,15 @@ from collections.abc import Mapping, Sequence
 
 from nodegate.errors import Unsafe
 from nodegate.haproxy import accesslog, express, forwarding, guarding, peers, registration, replies, serving
+from nodegate.haproxy.admission import admission_lines, cors_requests, request_lines
 from nodegate.haproxy.backends import authorities, milliseconds, pool_backend
 from nodegate.haproxy.config import Config, Defaults, Frontend, Global, Words, words
-from nodegate.haproxy.guarded import MAIN_LANE
-from nodegate.haproxy.guarding import Guarded
+from nodegate.haproxy.counters import connection_lines, tables
+from nodegate.haproxy.guarded import MAIN_LANE, Guarded
 from nodegate.haproxy.health import health_frontend
 from nodegate.haproxy.paths import CERTIFICATE, ROUTES, Paths, map_reference
 from nodegate.haproxy.pools import SOLE, other_lanes, pool_names
+from nodegate.haproxy.refusals import refusals
 from nodegate.haproxy.rendering import MARK, digest_in, is_writable, listen_in, render, server_lines
 from nodegate.haproxy.services import Services
 from nodegate.model import Traffic
@@ -78,8 +80,8 @@ def build(
             *health_frontend(settings.gateway, names),
         ),
         backends=(
-            *guarding.tables(guarded),
-            *guarding.refusals(guarded),
+            *tables(guarded),
+            *refusals(guarded),
             *registration.backends(settings),
             *(
                 pool_backend(name, lane, settings, traffic.get(name, Traffic()), paths, guarded, services)
@@ -164,13 +166,13 @@ def _clients(
             *([words("http-response", "set-var(txn.verdict)", "str(served)")] if guarded.used or logged else []),
             # The guard judges whole bodies only.
             *([words("option", "http-buffer-request")] if guarded.used or gateway.log_bodies else []),
-            *guarding.connection_lines(guarded),
+            *connection_lines(guarded),
             *_client_address(gateway, guarded),
             *express.session_lines(guarded),
             *_identity(gateway.request_id_header, logged=logged),
             *(accesslog.request_lines(gateway.log_bodies) if logged else ()),
             *guarding.response_lines(guarded),
-            *(guarding.cors_requests(guarded) if guarded.express else ()),
+            *(cors_requests(guarded) if guarded.express else ()),
             *express.express_lines(names[0], guarded, logged=logged),
             *(accesslog.path_lines() if logged else ()),
             words("http-request", "set-var(txn.client)", "var(sess.client)"),
@@ -182,11 +184,11 @@ def _clients(
             ),
             *registration.frontend_lines(settings),
             *_routing(settings, names, guarded, services),
-            *(() if guarded.express else guarding.cors_requests(guarded)),
-            *guarding.request_lines(guarded),
+            *(() if guarded.express else cors_requests(guarded)),
+            *request_lines(guarded),
             *(forwarding.forwarding_lines(services, settings) if services is not None else ()),
             *(accesslog.told_lines() if logged else ()),
-            *guarding.admission_lines(guarded),
+            *admission_lines(guarded),
             *registration.backend_choice(settings),
             *guarding.backend_choice(guarded),
             words("use_backend", f"pool_{names[0]}" if len(names) == 1 else "pool_%[var(txn.pool)]"),

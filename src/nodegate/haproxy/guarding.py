@@ -8,99 +8,12 @@ request, so that they change without a reload. docs/decisions/0007-enforcement.m
 from __future__ import annotations
 
 from nodegate.haproxy import peers
-from nodegate.haproxy.admission import admission_lines, cors_requests, request_lines
 from nodegate.haproxy.conditions import cond, if_found, is_kind, unless_found, unless_str
 from nodegate.haproxy.config import Words, words
-from nodegate.haproxy.counters import (
-    BANS,
-    CLIENTS,
-    CLIENTS_1M,
-    CONNECTIONS,
-    COUNTERS,
-    LIMITING,
-    METHODS,
-    RATES,
-    RULES,
-    TABLES,
-    TRACK_LONG,
-    TRACK_SHORT,
-    connection_lines,
-    tables,
-)
-from nodegate.haproxy.guarded import (
-    ACCOUNTS,
-    GUARD,
-    KEY_METHODS,
-    LIMITS,
-    OWN_MAPS,
-    ROOM_1M,
-    ROOM_10S,
-    ROOM_OPEN,
-    SHARED_MAPS,
-    SUSPECTS,
-    TEXTS,
-    TRIVIAL,
-    UNLIMITED,
-    UPGRADE_LANE,
-    Enforcement,
-    Guarded,
-    LaneShape,
-    own_map,
-    why_reload,
-)
+from nodegate.haproxy.counters import COUNTERS, TRACK_LONG, TRACK_SHORT
+from nodegate.haproxy.guarded import GUARD, UPGRADE_LANE, Enforcement, Guarded
 from nodegate.haproxy.paths import map_reference
-from nodegate.haproxy.refusals import GATEWAY_RULES, REFUSED_UNITS, STATUSES, SUSPECT, refusals, refusals_name
-
-__all__ = [
-    "ACCOUNTS",
-    "BANS",
-    "CLIENTS",
-    "CLIENTS_1M",
-    "CONNECTIONS",
-    "COUNTERS",
-    "GATEWAY_RULES",
-    "GUARD",
-    "KEY_METHODS",
-    "LIMITING",
-    "LIMITS",
-    "METHODS",
-    "OWN_MAPS",
-    "RATES",
-    "REFUSED_UNITS",
-    "ROOM_1M",
-    "ROOM_10S",
-    "ROOM_OPEN",
-    "RULES",
-    "SHARED_MAPS",
-    "STATUSES",
-    "SUSPECT",
-    "SUSPECTS",
-    "TABLES",
-    "TEXTS",
-    "TRIVIAL",
-    "UNLIMITED",
-    "UPGRADE_LANE",
-    "Enforcement",
-    "Guarded",
-    "LaneShape",
-    "admission_lines",
-    "backend_choice",
-    "cond",
-    "connection_lines",
-    "cors_requests",
-    "if_found",
-    "lane_lines",
-    "own_map",
-    "process_lines",
-    "refusals",
-    "refusals_name",
-    "request_lines",
-    "response_lines",
-    "tables",
-    "unless_found",
-    "unless_str",
-    "why_reload",
-]  # fmt: skip
+from nodegate.haproxy.refusals import refusals_name
 
 
 def process_lines(guarded: Guarded) -> tuple[Words, ...]:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from nodegate.haproxy.guarded import MAIN_LANE
-from nodegate.haproxy.guarding import Guarded
+from nodegate.haproxy.guarded import MAIN_LANE, Guarded
 from nodegate.haproxy.paths import METHODS, ROUTES
 from nodegate.haproxy.services import CATCH_ALL, Services, maps_of
 from nodegate.model import Traffic

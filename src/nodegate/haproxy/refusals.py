@@ -21,7 +21,7 @@ from nodegate.haproxy.paths import map_reference
 REFUSED_UNITS = 20
 """What a request that the guard refused costs: reading it cost the gateway as much as a call that works."""
 
-GATEWAY_RULES: Mapping[str, tuple[int, str, int]] = {
+GATEWAY_ANSWERS: Mapping[str, tuple[int, str, int]] = {
     # rule: (status, sentence, seconds for Retry-After)
     "network-denied": (403, "this network is not served", 0),
     "network-not-allowed": (403, "only listed networks are served", 0),
@@ -74,7 +74,7 @@ def _refusal_lines(policy: Enforcement, who: str) -> tuple[Words, ...]:
         set_var("status", "var(txn.line),field(3,|),add(0)", *if_found("txn.said")),
         set_var("reason", "var(txn.line),field(4,|,0)", *if_found("txn.said")),
         set_var("rule", "var(txn.line),field(2,|)", *if_found("txn.said")),
-        *(line for rule in GATEWAY_RULES for line in _own_rule(rule)),
+        *(line for rule in GATEWAY_ANSWERS for line in _own_rule(rule)),
         set_var("rule", "str(policy)", *unless_found("txn.rule")),
         set_var("reason", "str(the gateway could not judge the request)", *unless_found("txn.reason")),
         set_var("retry", f"var({who}),table_gpt0({BANS}),sub(txn.now)", *cond("var(txn.rule)", "-m", "str", "banned")),
@@ -95,7 +95,7 @@ def _refusal_lines(policy: Enforcement, who: str) -> tuple[Words, ...]:
 
 
 def _own_rule(rule: str) -> tuple[Words, ...]:
-    status, sentence, retry = GATEWAY_RULES[rule]
+    status, sentence, retry = GATEWAY_ANSWERS[rule]
     this = (*cond("var(txn.rule)", "-m", "str", rule), *unless_found("txn.said"))
     after = (set_var("retry", f"int({retry})", *this),) if retry else ()
     return (set_var("status", f"int({status})", *this), set_var("reason", f"str({sentence})", *this), *after)

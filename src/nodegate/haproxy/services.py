@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from nodegate.haproxy.guarding import Guarded
+from nodegate.haproxy.guarded import Guarded
 from nodegate.routes import PlacedRoute, Rules, Treatment, in_order, normal_host
 from nodegate.routes.globs import ANY, IN_HOST, to_regex
 from nodegate.routes.lookup import host_key, host_matches, is_glob_host

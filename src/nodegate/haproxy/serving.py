@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nodegate.haproxy import services as maps
+from nodegate.haproxy.conditions import cond, if_found, unless_found, unless_str
 from nodegate.haproxy.config import Userlist, Words, words
-from nodegate.haproxy.guarding import cond, if_found, unless_found, unless_str
 from nodegate.haproxy.paths import ROUTES, map_reference
 from nodegate.haproxy.services import Services
 from nodegate.settings import FabioSettings, PoolSettings, Settings

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from nodegate.haproxy.guarding import REFUSED_UNITS, SUSPECT
+from nodegate.haproxy.refusals import REFUSED_UNITS, SUSPECT
 from nodegate.model import Instant
 from nodegate.policy.values import Method, Policy, Rate
 

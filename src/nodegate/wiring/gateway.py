@@ -8,7 +8,7 @@ from dataclasses import replace
 from nodegate.daemon.enforcement import lanes_of
 from nodegate.daemon.policies import Policies
 from nodegate.dataplane.driver import HaproxyDriver
-from nodegate.haproxy.guarding import Guarded
+from nodegate.haproxy.guarded import Guarded
 from nodegate.haproxy.peers import Sharing
 from nodegate.model import Routing
 from nodegate.ports import Adapter

@@ -10,8 +10,8 @@ from nodegate.daemon.enforcement import enforce, lanes_of
 from nodegate.daemon.policies import Policies
 from nodegate.documents import parse
 from nodegate.errors import BadDocument, Conflict, NotFound, Refused
-from nodegate.haproxy import guarding
-from nodegate.haproxy.guarding import Guarded
+from nodegate.haproxy.guarded import ACCOUNTS, LIMITS, UNLIMITED, Guarded, why_reload
+from nodegate.haproxy.refusals import GATEWAY_ANSWERS, STATUSES, SUSPECT
 from nodegate.policy.document import load_policy
 from nodegate.policy.reasons import RULES
 from nodegate.policy.values import Policy
@@ -117,23 +117,23 @@ async def test_errors_stop_an_apply_and_a_named_file_is_not_ours(tmp_path: Path)
 
 def test_every_status_of_a_rule_has_an_answer() -> None:
     statuses = {status for status, _ in RULES.values()} | {
-        status for status, _, _ in guarding.GATEWAY_RULES.values()
+        status for status, _, _ in GATEWAY_ANSWERS.values()
     }
-    assert statuses <= {*guarding.STATUSES, 503}
-    for rule in guarding.GATEWAY_RULES.keys() & RULES.keys():
-        assert guarding.GATEWAY_RULES[rule][0] == RULES[rule][0]
-    assert set(guarding.SUSPECT) <= RULES.keys() | guarding.GATEWAY_RULES.keys()
+    assert statuses <= {*STATUSES, 503}
+    for rule in GATEWAY_ANSWERS.keys() & RULES.keys():
+        assert GATEWAY_ANSWERS[rule][0] == RULES[rule][0]
+    assert set(SUSPECT) <= RULES.keys() | GATEWAY_ANSWERS.keys()
 
 
 def test_no_limit_is_a_number_that_nobody_reaches() -> None:
     maps = enforce(changed("[budget]\nban_after = 0\nper_10s = 70\n[client]\nmax_concurrent = 7\n")).maps
-    assert maps[guarding.LIMITS]["iri/ban/after"] == str(guarding.UNLIMITED)
-    assert maps[guarding.ACCOUNTS]["iri"] == "7|70|18000|0"
+    assert maps[LIMITS]["iri/ban/after"] == str(UNLIMITED)
+    assert maps[ACCOUNTS]["iri"] == "7|70|18000|0"
 
 
 def test_a_key_has_limits_of_its_own_and_the_others_of_its_policy() -> None:
     key = f'[keys.reader]\nhash = "{"ab" * 32}"\nper_10s = 9000\n[client]\nkey_required = true\n'
-    accounts = enforce(changed(key)).maps[guarding.ACCOUNTS]
+    accounts = enforce(changed(key)).maps[ACCOUNTS]
     open_to_all, of_key = (accounts[name].split("|") for name in ("iri", "iri/key/reader"))
     assert of_key[1] == "9000"
     assert (of_key[0], of_key[2], of_key[3]) == (open_to_all[0], open_to_all[2], "1")
@@ -147,7 +147,7 @@ def test_listed_networks_close_all_others() -> None:
 def test_the_widest_ceiling_on_connections_counts_for_all_kinds() -> None:
     few, many = (changed(f"[client]\nmax_connections = {n}\n", kind) for n, kind in ((3, "iri"), (9, "evm")))
     guarded = Guarded(kinds={"a": "iri", "b": "evm"}, policies={"iri": enforce(few), "evm": enforce(many)})
-    assert guarded.maps()[guarding.LIMITS]["connections"] == "9"
+    assert guarded.maps()[LIMITS]["connections"] == "9"
     assert lanes_of(guarded)["a"]["getTransactionsToApprove"] == 1
 
 
@@ -165,4 +165,4 @@ def test_a_reload_has_its_reason(toml: str, word: str) -> None:
         Guarded(kinds={"main": "iri"}, policies={"iri": enforce(policy)})
         for policy in (changed(""), changed(toml))
     )
-    assert word in guarding.why_reload(before, after)
+    assert word in why_reload(before, after)

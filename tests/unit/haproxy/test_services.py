@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nodegate.haproxy.config import to_text
 from nodegate.haproxy.gateway import build
-from nodegate.haproxy.guarding import Guarded
+from nodegate.haproxy.guarded import Guarded
 from nodegate.haproxy.paths import Paths
 from nodegate.haproxy.pools import route_entries
 from nodegate.haproxy.services import (

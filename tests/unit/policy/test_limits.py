@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nodegate.documents import parse
-from nodegate.haproxy import guarding
+from nodegate.haproxy import refusals
 from nodegate.policy.document import load_policy
 from nodegate.policy.limits import GATEWAY_RULES, limit_of
 from nodegate.policy.reasons import RULES
@@ -42,7 +42,9 @@ def test_a_limit_comes_with_its_number_and_the_key_to_change(
     assert limit.key == place
 
 
-@pytest.mark.parametrize("rule", sorted({*RULES, *GATEWAY_RULES, *guarding.GATEWAY_RULES, *guarding.SUSPECT}))
+@pytest.mark.parametrize(
+    "rule", sorted({*RULES, *GATEWAY_RULES, *refusals.GATEWAY_ANSWERS, *refusals.SUSPECT})
+)
 def test_every_rule_that_can_refuse_is_known_and_has_words(rule: str):
     limit = limit_of(POLICY, rule, method="getTips", key=None)
     assert limit is not None

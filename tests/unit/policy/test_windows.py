@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodegate.documents import parse
-from nodegate.haproxy.guarding import REFUSED_UNITS
+from nodegate.haproxy.refusals import REFUSED_UNITS
 from nodegate.model import Instant
 from nodegate.policy import windows
 from nodegate.policy.document import load_policy
