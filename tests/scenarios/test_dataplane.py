@@ -33,7 +33,7 @@ from dataplane_support import (
     resting,
     server,
 )
-from nodegate.dataplane import driver
+from nodegate.dataplane import serverchanges
 from nodegate.dataplane.binary import find_haproxy
 from nodegate.dataplane.process import HaproxyProcess
 from nodegate.errors import Conflict, Unavailable
@@ -194,14 +194,14 @@ async def test_servers_that_take_too_long_to_add_are_left_to_the_next_pass(
 ) -> None:
     node = await rig.node("n")
     await rig.add(server(node))
-    monkeypatch.setattr(driver, "CONVERSATION", 2)
-    monkeypatch.setattr(driver, "ADD_BUDGET", -1.0)
+    monkeypatch.setattr(serverchanges, "CONVERSATION", 2)
+    monkeypatch.setattr(serverchanges, "ADD_BUDGET", -1.0)
     adds = [Change(kind=ChangeKind.ADD, why="test", server=server(node, name=f"n{n}")) for n in range(5)]
     weight = Change(kind=ChangeKind.SET_WEIGHT, why="test", server=server(node, weight=3))
     assert await rig.apply([*adds, weight]) == ()
     assert await rig.names() == {"n"}
     assert (await rig.server("n")).weight == 3
-    monkeypatch.setattr(driver, "ADD_BUDGET", 60.0)
+    monkeypatch.setattr(serverchanges, "ADD_BUDGET", 60.0)
     assert await rig.apply(adds) == ()
     assert await rig.names() == {"n", "n0", "n1", "n2", "n3", "n4"}
 

@@ -52,7 +52,7 @@ class Proxy:
         assert await self.driver.apply(Plan(changes=(change,)), wanted) == ()
 
     async def banned(self) -> set[str]:
-        return {ban.client for ban in (await self.driver.tables()).bans}
+        return {ban.client for ban in (await self.driver.firewall.tables()).bans}
 
     async def until_banned(self, *clients: str) -> None:
         async def holds() -> bool:
@@ -92,9 +92,9 @@ def pair(folder: Path, *authorities: Authority) -> list[Sharing]:
 async def test_bans_go_over_tls_to_the_peer_and_outlive_reloads(tmp_path: Path) -> None:
     authority = Authority()
     async with proxies(*pair(tmp_path, authority, authority)) as (one, two):
-        await one.driver.ban("192.0.2.1", 600)
+        await one.driver.firewall.ban("192.0.2.1", 600)
         await two.until_banned("192.0.2.1")
-        await two.driver.ban("192.0.2.2", 600)
+        await two.driver.firewall.ban("192.0.2.2", 600)
         await one.until_banned("192.0.2.1", "192.0.2.2")
         for proxy in (one, two):
             await until_learned(proxy.driver.paths.runtime_socket)
@@ -105,14 +105,14 @@ async def test_bans_go_over_tls_to_the_peer_and_outlive_reloads(tmp_path: Path) 
             await proxy.reload()
         for proxy in (one, two):
             await proxy.until_banned("192.0.2.1", "192.0.2.2")
-        assert await two.driver.unban("192.0.2.1")
+        assert await two.driver.firewall.unban("192.0.2.1")
         await one.until_banned("192.0.2.2")
 
 
 async def test_a_stranger_with_another_authoritys_certificate_changes_nothing(tmp_path: Path) -> None:
     async with proxies(*pair(tmp_path, Authority(), Authority())) as (one, two):
-        await one.driver.ban("192.0.2.1", 600)
-        await two.driver.ban("192.0.2.2", 600)
+        await one.driver.firewall.ban("192.0.2.1", 600)
+        await two.driver.firewall.ban("192.0.2.2", 600)
 
         async def refused() -> bool:
             text = await show_peers(two.driver.paths.runtime_socket)

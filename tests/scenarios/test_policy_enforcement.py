@@ -140,7 +140,7 @@ async def test_a_budget_is_one_clients_own_and_comes_back() -> None:
         spent = await rig.ask()
         assert (spent.status, rule(spent), spent.headers["retry-after"]) == (429, "budget-10s", "10")
         assert (await rig.ask(by="192.0.2.2")).status == 200
-        (count,) = [row for row in (await rig.driver.tables()).clients if row.client == "192.0.2.1"]
+        (count,) = [row for row in (await rig.driver.firewall.tables()).clients if row.client == "192.0.2.1"]
         assert (count.kind, count.requests, count.cost_10s) == ("iri", 6, 500)
         assert (await rig.put(BEHIND + PRICED + "[budget]\nper_10s = 5000\nper_1m = 10000\n")).reload == ""
         assert (await rig.ask()).status == 200
@@ -221,7 +221,7 @@ async def test_a_key_has_its_own_budget_and_methods() -> None:
         assert other.status in {403, 429}
         wrong = await rig.ask(by="192.0.2.78", X_Api_Key="guess")
         assert (wrong.status, rule(wrong)) == (401, "key-unknown")
-        assert "shop" in {row.key for row in (await rig.driver.tables()).clients}
+        assert "shop" in {row.key for row in (await rig.driver.firewall.tables()).clients}
 
 
 # ---- bans ----------------------------------------------------------------------------------------------
@@ -233,13 +233,13 @@ async def test_a_ban_comes_after_what_no_honest_client_sends_and_ends_by_itself(
         for _ in range(5):
             assert (await rig.ask("getNeighbors")).status == 403
             assert (await rig.ask(X_IOTA_API_Version="")).status == 400
-        assert (await rig.driver.tables()).bans == ()
+        assert (await rig.driver.firewall.tables()).bans == ()
         for _ in range(3):
             assert (await rig.ask(b"{'command':'getNodeInfo'}")).status == 400
         banned = await rig.ask()
         assert (banned.status, rule(banned)) == (429, "banned")
         assert 0 < int(banned.headers["retry-after"]) <= 2
-        (ban,) = (await rig.driver.tables()).bans
+        (ban,) = (await rig.driver.firewall.tables()).bans
         assert (ban.client, ban.automatic) == ("192.0.2.1", True)
         assert (await rig.ask(by="192.0.2.2")).status == 200
 
@@ -247,24 +247,24 @@ async def test_a_ban_comes_after_what_no_honest_client_sends_and_ends_by_itself(
             return (await rig.ask()).status == 200
 
         await until(free, what="the ban ends", every=0.2)
-        rules = {row.rule: row.refused for row in (await rig.driver.tables()).rules}
+        rules = {row.rule: row.refused for row in (await rig.driver.firewall.tables()).rules}
         assert rules["json-syntax"] + rules.get("json-string", 0) >= 3
 
 
 async def test_a_ban_can_be_set_listed_and_lifted_by_hand() -> None:
     async with PolicyRig() as rig:
         await rig.serve()
-        ban = await rig.driver.ban("2001:db8::7:1", 60)
+        ban = await rig.driver.firewall.ban("2001:db8::7:1", 60)
         assert ban.client == "2001:db8::"
         assert (await rig.ask(by="2001:db8:0:0:ffff::9")).status == 429
         assert (await rig.ask(by="2001:db8:0:1::9")).status == 200
-        assert [item.client for item in (await rig.driver.tables()).bans] == ["2001:db8::"]
-        assert await rig.driver.unban("2001:db8::9")
-        assert not await rig.driver.unban("2001:db8::9")
+        assert [item.client for item in (await rig.driver.firewall.tables()).bans] == ["2001:db8::"]
+        assert await rig.driver.firewall.unban("2001:db8::9")
+        assert not await rig.driver.firewall.unban("2001:db8::9")
         assert (await rig.ask(by="2001:db8::9")).status == 200
         for odd in ("node-1", "", "192.0.2.0/24", "2001:db8::/32"):
             with pytest.raises(Malformed):
-                await rig.driver.ban(odd, 60)
+                await rig.driver.firewall.ban(odd, 60)
 
 
 async def test_trusted_networks_are_exempt_from_limits_but_not_from_the_guard() -> None:
@@ -277,7 +277,7 @@ async def test_trusted_networks_are_exempt_from_limits_but_not_from_the_guard() 
         assert [(await rig.ask()).status for _ in range(4)] == [200] * 4
         assert (await rig.ask(b"{")).status == 400
         assert (await rig.ask()).status == 200
-        assert (await rig.driver.tables()).bans == ()
+        assert (await rig.driver.firewall.tables()).bans == ()
         denied = await rig.ask(by="192.0.2.66")
         assert (denied.status, rule(denied)) == (403, "network-denied")
 

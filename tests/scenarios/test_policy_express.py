@@ -55,7 +55,7 @@ async def heard(rig: PolicyRig) -> tuple[list[tuple[Any, ...]], list[dict[str, A
         answers.append((response.status, rule(response), response.headers.get("access-control-allow-origin")))
     await rig.last_line()
     lines = [{name: line[name] for name in SEEN} for line in rig.lines()]
-    tables = await rig.driver.tables()
+    tables = await rig.driver.firewall.tables()
     counters = (
         sorted((row.kind, row.client, row.requests, row.cost_10s, row.cost_1m) for row in tables.clients),
         sorted((row.kind, row.method, row.requests) for row in tables.methods),
@@ -93,7 +93,7 @@ async def test_a_budget_holds_to_the_unit(budget: str, name: str) -> None:
         spent = await rig.ask(PLAIN_INFO, ME)
         assert rule(spent).startswith(name or "budget-")
         assert len(node.requests) == 3
-        (count,) = (await rig.driver.tables()).clients
+        (count,) = (await rig.driver.firewall.tables()).clients
         assert (count.requests, count.cost_10s) == (6, 300)
 
 
@@ -106,9 +106,9 @@ async def test_what_changes_at_run_time_holds_for_the_next_request_of_an_open_co
                 return await client.send("POST", "/", PLAIN_INFO, VERSION | more)
 
             assert (await ask()).status == 200
-            await rig.driver.ban(ME, 60)
+            await rig.driver.firewall.ban(ME, 60)
             assert rule(await ask()) == "banned"
-            assert await rig.driver.unban(ME)
+            assert await rig.driver.firewall.unban(ME)
             assert (await ask()).status == 200
             for toml, expected in (
                 ('[client]\ndenied = ["127.0.0.0/8"]\n', "network-denied"),

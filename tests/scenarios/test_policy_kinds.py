@@ -65,7 +65,7 @@ async def test_each_pool_has_its_own_policy_and_one_has_none(rig: tuple[Mixed, d
     assert swapped.status == 400
     assert swapped.json["jsonrpc"] == "2.0"
     assert {name: len(node.requests) for name, node in nodes.items()} == {"main": 1, "evm": 1, "web": 1}
-    counted = {(row.kind, row.method) for row in (await gateway.driver.tables()).methods}
+    counted = {(row.kind, row.method) for row in (await gateway.driver.firewall.tables()).methods}
     assert counted == {("iri", "getNodeInfo"), ("evm", "eth_blockNumber")}
 
 
@@ -73,7 +73,7 @@ async def test_bans_hold_for_all_kinds_and_not_for_a_pool_without_a_policy(
     rig: tuple[Mixed, dict[str, Node]],
 ) -> None:
     gateway, _ = rig
-    await gateway.driver.ban("127.0.0.1", 60)
+    await gateway.driver.firewall.ban("127.0.0.1", 60)
     assert rule(await gateway.post("/", call("getNodeInfo"), **VERSION)) == "banned"
     assert rule(await gateway.post("/evm", json.dumps(BLOCK).encode())) == "banned"
     assert (await gateway.post("/web", b"x")).status == 200

@@ -26,7 +26,7 @@ from nodegate.views.registrations import (
 
 
 class Firewall(Protocol):
-    """HAProxy's counters and bans (`nodegate.dataplane.driver`). All raise Unavailable."""
+    """HAProxy's counters and bans (`nodegate.dataplane.firewall`). All raise Unavailable."""
 
     async def tables(self) -> Tables:
         """What is counted now."""

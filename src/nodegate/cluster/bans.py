@@ -45,7 +45,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class LocalFirewall(Protocol[B_co, T_co]):
-    """This gateway's HAProxy (`nodegate.dataplane.driver`)."""
+    """This gateway's HAProxy (`nodegate.dataplane.firewall`)."""
 
     async def tables(self) -> T_co: ...
     async def ban(self, client: str, seconds: float) -> B_co: ...

@@ -28,7 +28,7 @@ FACTS_EVERY = 5
 
 
 class Refusals(Protocol):
-    """What is needed of the data plane (`nodegate.dataplane.driver`)."""
+    """What is needed of `nodegate.dataplane.firewall`."""
 
     async def refusals(self) -> Tables:
         """Rules and bans. Raises Unavailable."""
@@ -42,7 +42,7 @@ class WatchParts:
     snapshot: Callable[[], Snapshot]
     history: History
     alerting: Alerting
-    driver: Refusals
+    firewall: Refusals
     policies: Policies
     gateways: Callable[[], GatewaysDocument]
     clock: Clock
@@ -104,7 +104,7 @@ class Watch:
         if self._parts.snapshot().running is None:
             return None
         try:
-            return await self._parts.driver.refusals()
+            return await self._parts.firewall.refusals()
         except NodegateError:
             return None
 

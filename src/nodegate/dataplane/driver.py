@@ -8,31 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
-import aiohttp
-
-from nodegate.dataplane import tables
 from nodegate.dataplane.accesslog import rotate
 from nodegate.dataplane.binary import Binary, find_haproxy
 from nodegate.dataplane.certificate import system_authorities
-from nodegate.dataplane.changes import Key, Order, key_of, numbered, order, outcome, sentence
+from nodegate.dataplane.changes import Key, key_of, sentence
+from nodegate.dataplane.exporter import Exporter
+from nodegate.dataplane.firewall import HaproxyFirewall
 from nodegate.dataplane.lifecycle import Lifecycle
 from nodegate.dataplane.process import HaproxyProcess
+from nodegate.dataplane.serverchanges import ServerChanges
 from nodegate.dataplane.shape import make_shape
 from nodegate.dataplane.store import Store
-from nodegate.dataplane.tables import Ban, Tables
 from nodegate.errors import BadDocument, Conflict, Malformed, Refused, Unavailable, Unsafe
 from nodegate.haproxy import gateway, pools, reports, wire
-from nodegate.haproxy.counters import BANS, CLIENTS_1M
 from nodegate.haproxy.guarded import GUARD, Guarded, why_reload
 from nodegate.haproxy.paths import MAPS, Paths
 from nodegate.haproxy.services import services_of
-from nodegate.model import Change, ChangeKind, Instant, Plan, Routing, Running, Traffic
+from nodegate.model import Change, ChangeKind, Plan, Routing, Running, Traffic
 from nodegate.policy.compile import HEIGHT, height_entry
 from nodegate.routes import PlacedRoute
 from nodegate.settings import Settings
@@ -46,25 +43,8 @@ REJECTED_FOR = 60.0
 STOP_GRACE = 10.0
 """Seconds that requests under way have at an ordered stop."""
 
-CONVERSATION = 500
-"""Changes of servers that share one conversation with HAProxy."""
-
-ADD_BUDGET = 5.0
-"""Seconds that a pass may spend on adding servers. HAProxy stops all its threads for each one, which takes
-most time just when the machine is short of it."""
-
-IDLE_CLOSE = 0.1
-"""Seconds in which HAProxy closes a server's idle connections; a delete is tried once more after them."""
-
-METRICS_TIMEOUT = 10.0
-ASKED_THREADS = 6
-"""Connections asked for the policy they obey, each of which any thread may take."""
-
 HEIGHTS_EVERY = 3.0
 """Seconds between two updates of the heads that the guard measures open ranges by."""
-
-METRICS_BY_SERVER = 1000
-"""Up to this many servers HAProxy's exporter reports each one; beyond, only its pools."""
 
 
 class HaproxyDriver:
@@ -76,6 +56,9 @@ class HaproxyDriver:
         self.paths = Paths(directory=state.absolute() / "haproxy", ca_bundle=system_authorities())
         self._store = Store(self.paths)
         self._process = HaproxyProcess(binary or find_haproxy(settings.gateway.haproxy), self.paths)
+        self._servers = ServerChanges(self._process.runtime)
+        self._exporter = Exporter(self.paths.exporter_socket)
+        self.firewall = HaproxyFirewall(self._process.runtime, lambda: self._shape.guarded)
         self._life = Lifecycle(self._process, self._store, settings.gateway.tls_certificate)
         self._guarded = Guarded()
         self._users = read_users(settings)
@@ -86,7 +69,6 @@ class HaproxyDriver:
         self._server_count = 0
         self._saved = False
         self._adopted = False
-        self._free_number: int | None = None
         self._rejected: tuple[str, str, float] | None = None
         self._lock = asyncio.Lock()
 
@@ -135,7 +117,7 @@ class HaproxyDriver:
                 )
             await self._clear_away()
             pid = await self._life.start(self._shape, as_it_was=not self._shape_is_known)
-            self._adopted, self._saved, self._free_number = True, False, None
+            self._adopted, self._saved, self._servers.free_number = True, False, None
             return f"started HAProxy {self._process.binary.version}, process {pid}"
 
     async def _described(self) -> str:
@@ -164,7 +146,7 @@ class HaproxyDriver:
         try:
             # 10,000 servers take a tenth of a second, which probes must not have to wait for.
             servers, traffic = await asyncio.to_thread(reports.read_servers, state, stat)
-            self._free_number = await asyncio.to_thread(reports.free_number, state)
+            self._servers.free_number = await asyncio.to_thread(reports.free_number, state)
             maps = {
                 name: _lasting(reports.read_map(reply))
                 for name, reply in zip(names, map_replies, strict=True)
@@ -201,7 +183,7 @@ class HaproxyDriver:
                 if kind is ChangeKind.SET_MAP:
                     refused += await self._set_maps(changes)
                 elif kind is None:
-                    refused += await self._change_servers(changes, failed)
+                    refused += await self._servers.carry_out(changes, self._shape.trust, failed)
             if plan.changes or not self._saved:
                 refused += await self._keep(wanted, failed)
             return tuple(refused)
@@ -239,19 +221,7 @@ class HaproxyDriver:
 
     async def obeys(self, kind: str, version: str) -> bool:
         """Whether HAProxy's threads obey this version of a kind's policy."""
-        connector = aiohttp.UnixConnector(str(self.paths.exporter_socket), force_close=True)
-        timeout = aiohttp.ClientTimeout(total=METRICS_TIMEOUT)
-        try:
-            async with aiohttp.ClientSession(
-                connector=connector, timeout=timeout, trust_env=False
-            ) as session:
-                for _ in range(ASKED_THREADS):
-                    async with session.get(f"http://haproxy/policy/{kind}") as response:
-                        if response.status != 200 or await response.text() != version:
-                            return False
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            return False
-        return True
+        return await self._exporter.obeys(kind, version)
 
     async def set_heights(self, heights: Mapping[str, int]) -> None:
         """Tell the guard the pools' heads, for open block ranges. At most every `HEIGHTS_EVERY` seconds."""
@@ -265,54 +235,6 @@ class HaproxyDriver:
                 replies = await self._process.runtime.send(wire.set_entry(GUARD, key, value))
                 wire.accepted(replies[-1])
         self._heights = wanted
-
-    async def tables(self) -> Tables:
-        """HAProxy's counters. Raises Unavailable when HAProxy does not answer."""
-        if not self._shape.guarded.used:
-            return Tables()
-        replies = await self._process.runtime.send([wire.show_table(name) for name in tables.READ])
-        try:
-            return await asyncio.to_thread(tables.read_tables, replies, Instant(time.time()))
-        except (Malformed, Refused) as error:
-            raise Unavailable(str(error)) from error
-
-    async def refusals(self) -> Tables:
-        """Rules and bans alone, which costs little however many clients there are. Raises as `tables`."""
-        if not self._shape.guarded.used:
-            return Tables()
-        replies = await self._process.runtime.send([wire.show_table(name) for name in tables.READ_REFUSALS])
-        try:
-            return await asyncio.to_thread(tables.read_refusals, replies, Instant(time.time()))
-        except (Malformed, Refused) as error:
-            raise Unavailable(str(error)) from error
-
-    async def ban(self, client: str, seconds: float) -> Ban:
-        """Refuse a client for some seconds. Raises Malformed for what is no address, Refused when no policy
-        is in force, Unavailable when HAProxy does not answer."""
-        key = tables.counted_as(client)
-        if not self._shape.guarded.used:
-            raise Refused("no pool has a policy, so nobody can be banned")
-        until = int(time.time() + seconds)
-        command = wire.set_table(BANS, key, {"gpt0": until, "gpc0": 0})
-        for reply in await self._process.runtime.send([command]):
-            wire.accepted(reply)
-        return Ban(client=key, until=Instant(until), automatic=False)
-
-    async def unban(self, client: str) -> bool:
-        """Lift a ban; False when there was none. Raises as `ban`."""
-        key = tables.counted_as(client)
-        if all(ban.client != key for ban in (await self.tables()).bans):
-            return False
-        # Its refusals are forgotten too, else the next one within the minute would ban anew.
-        sharing = self._shape.guarded.sharing
-        accounts = [f"{policy.kind}|{key}{sharing.own_mark}" for policy in self._shape.guarded.used]
-        # Other gateways hear of what is set, never of what is cleared.
-        lift = wire.set_table(BANS, key, {"gpt0": 0, "gpc0": 0})
-        forget = [lift if sharing.listen else wire.clear_table(BANS, key)]
-        forget += [wire.clear_table(CLIENTS_1M, account) for account in accounts]
-        replies = await self._process.runtime.send(forget)
-        wire.accepted(replies[0])
-        return True
 
     def rotate_access_log(self) -> bool:
         """Put the access log aside when it has grown; True when it was. Blocks; raises Unavailable."""
@@ -328,24 +250,8 @@ class HaproxyDriver:
             return await self._life.refresh_certificate()
 
     async def metrics(self) -> bytes:
-        """The text of HAProxy's own Prometheus exporter. Raises Unavailable when HAProxy does not answer.
-
-        Each server is reported up to `METRICS_BY_SERVER` of them; more would be tens of megabytes.
-        """
-        scopes = ("*",) if self._server_count <= METRICS_BY_SERVER else ("global", "frontend", "backend")
-        query = "&".join(f"scope={scope}" for scope in scopes)
-        connector = aiohttp.UnixConnector(str(self.paths.exporter_socket))
-        timeout = aiohttp.ClientTimeout(total=METRICS_TIMEOUT)
-        try:
-            async with (
-                aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session,
-                session.get(f"http://haproxy/metrics?{query}") as response,
-            ):
-                if response.status != 200:
-                    raise Unavailable(f"HAProxy's exporter answers with status {response.status}")
-                return await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unavailable(f"HAProxy's exporter does not answer: {str(error) or 'too slow'}") from error
+        """The text of HAProxy's own Prometheus exporter. Raises Unavailable when HAProxy does not answer."""
+        return await self._exporter.metrics(self._server_count)
 
     async def stop(self, grace: float = STOP_GRACE) -> bool:
         """End HAProxy in order: requests under way have `grace` seconds. False when none ran, or when it is
@@ -371,49 +277,8 @@ class HaproxyDriver:
             words = sentence(change, f"{error}; the last good configuration stays in force")
             self._rejected = (shape.skeleton, words, now + REJECTED_FOR)
             return words
-        self._rejected, self._saved, self._free_number = None, True, None
+        self._rejected, self._saved, self._servers.free_number = None, True, None
         return None
-
-    async def _change_servers(self, changes: Iterable[Change], failed: set[Key]) -> list[str]:
-        """Carry the changes out; returns the refusals and adds what was not added to `failed`.
-
-        A pass must not be held up for long: servers that could not be added within `ADD_BUDGET` are left
-        to the next pass, which finds them missing.
-        """
-        changes = list(changes)
-        numbers = numbered(changes, self._free_number)
-        if self._free_number is not None:
-            self._free_number = max(self._free_number, *(number + 1 for number in numbers if number), 0)
-        orders = [
-            order(change, self._shape.trust, number) for change, number in zip(changes, numbers, strict=True)
-        ]
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + ADD_BUDGET
-        refused: list[tuple[Order, str]] = []
-        left = 0
-        for start in range(0, len(orders), CONVERSATION):
-            chunk = orders[start : start + CONVERSATION]
-            if loop.time() > deadline:
-                others = [item for item in chunk if item.change.kind is not ChangeKind.ADD]
-                left += len(chunk) - len(others)
-                chunk = others
-            refused += await self._ask(chunk)
-        if left:
-            log.info("%d servers more are to be added; the next pass goes on", left)
-        if again := [item for item, _ in refused if item.change.kind is ChangeKind.DELETE]:
-            # Maintenance closes the idle connections of a server, but not before the next turn.
-            await asyncio.sleep(IDLE_CLOSE)
-            refused = [pair for pair in refused if pair[0] not in again] + await self._ask(again)
-        for item, _ in refused:
-            if item.change.kind is ChangeKind.ADD and item.change.server is not None:
-                failed.add(key_of(item.change.server))
-        return [words for _, words in refused]
-
-    async def _ask(self, orders: Sequence[Order]) -> list[tuple[Order, str]]:
-        """Have the orders carried out in one conversation; returns the refused ones with the reason."""
-        replies = iter(await self._process.runtime.send([line for item in orders for line in item.commands]))
-        outcomes = [(item, outcome(item, [next(replies) for _ in item.commands])) for item in orders]
-        return [(item, words) for item, words in outcomes if words is not None]
 
     async def _set_maps(self, changes: Iterable[Change]) -> list[str]:
         refused: list[str] = []

@@ -142,7 +142,7 @@ class Daemon:
         prober = self.control.prober
         cluster = Cluster(
             Surroundings(
-                settings=self.settings, client=self.inner.client, policies=self.policies, firewall=self.driver,
+                settings=self.settings, client=self.inner.client, policies=self.policies, firewall=self.driver.firewall,
                 clock=self.clock, snapshot=self._snapshot, changed=self.control.wake,
                 directory=self.directory.path, hear=prober.hear, probe_soon=prober.probe_soon,
             )
@@ -165,7 +165,7 @@ class Daemon:
     def _make_watch(self) -> Watch:
         return Watch(
             WatchParts(
-                snapshot=self._snapshot, history=self.history, alerting=self.alerting, driver=self.driver,
+                snapshot=self._snapshot, history=self.history, alerting=self.alerting, firewall=self.driver.firewall,
                 policies=self.policies, gateways=self.telemetry.cluster.document, clock=self.clock,
                 access_log=self.driver.paths.access_log, certificate=self.settings.gateway.tls_certificate,
             )
@@ -183,7 +183,7 @@ class Daemon:
         context = ApiContext(
             snapshot=self._snapshot, registry=self.registry, adapters=self.adapters, settings=self.settings,
             token=token, wake=self.control.wake, telemetry=self.telemetry, haproxy_metrics=self.driver.metrics,
-            clock=self.clock, policies=self.policies, firewall=self.driver, directory=self.directory.path,
+            clock=self.clock, policies=self.policies, firewall=self.driver.firewall, directory=self.directory.path,
             scaling=self.scaler.shown, alerting=self.alerting, registrations=portal.registrations,
             history=self.history,
         )  # fmt: skip
