@@ -39,6 +39,7 @@ VIEWERS = 20
 PATHS = ("/ui/", "/ui/nodes", "/ui/clients", "/ui/policy")
 INTERVAL = 10.0
 SETTLE = 4.0
+"""Seconds between the opening or closing of pages and a measurement: it is of dashboards that are open."""
 GONE = 40.0
 """Seconds after which a page that lost its viewer is forgotten; until then the daemon looks for it."""
 SECONDS = 10.0
@@ -82,13 +83,18 @@ async def _measure(daemon: Daemon) -> Outcome:
     cores = await _in_turns(daemon, received, lone_cores, watched_cores, CPU_ROUNDS)
     looking: list[float] = []
 
+    async def quiet_throughput() -> float:
+        await asyncio.sleep(SETTLE)
+        return await _throughput(daemon)
+
     async def watched_throughput() -> float:
+        await asyncio.sleep(SETTLE)
         before, began = time.process_time(), time.monotonic()
         found = await _throughput(daemon)
         looking.append((time.process_time() - before) / (time.monotonic() - began))
         return found
 
-    rounds = await _in_turns(daemon, received, lambda: _throughput(daemon), watched_throughput, ROUNDS)
+    rounds = await _in_turns(daemon, received, quiet_throughput, watched_throughput, ROUNDS)
     extra = [max(0.0, watched - alone) for alone, watched in cores]
     alone, watched = (median(side) for side in zip(*cores, strict=True))
     ratios = [busy / quiet for quiet, busy in rounds]
