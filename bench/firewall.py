@@ -1,5 +1,6 @@
-"""What the firewall costs: the gateway with the whole shipped policy, the same HAProxy with none, and nginx,
-all in front of the same nodes and in one run, in turns, so that other work on the machine hits all alike."""
+"""What the firewall costs: the gateway with the whole shipped policy, the same HAProxy with none (as nothing but a
+proxy, and with what one would have it do in front of nodes), and nginx. All stand in front of the same nodes and are
+measured in one run, in turns, so that other work on the machine hits all alike."""
 
 from __future__ import annotations
 
@@ -14,7 +15,16 @@ import aiohttp
 from bench.environment import free_port, scratch
 from bench.figures import Figure, Outcome, median, ratio
 from bench.hammer import Hammered, hammer, tool
-from bench.proxies import NGINX, NGINX_TUNED, both_nginx, plain_haproxy, quick_nodes
+from bench.proxies import (
+    DUTIFUL,
+    NGINX,
+    NGINX_TUNED,
+    PLAIN,
+    both_nginx,
+    dutiful_haproxy,
+    plain_haproxy,
+    quick_nodes,
+)
 from bench.rig import Daemon, Usage, until
 from nodegate.lab.load import IRI_HEADERS
 from nodegate.lab.process import LabProcess
@@ -48,7 +58,7 @@ concurrency = 1000
 """The shipped policy with numbers that one client alone does not reach. Nothing of it is left out: trusted
 clients would skip a part."""
 
-PLAIN, GATEWAY, DIRECT = "plain HAProxy", "nodegate", "the node itself"
+GATEWAY, DIRECT = "nodegate", "the node itself"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +92,7 @@ async def run() -> Outcome:
         host = lab.nodes[0].url.removeprefix("http://")
         nodes = await stack.enter_async_context(quick_nodes(place, ports=ports, lab=host, answer=answer))
         targets = [Target(name=DIRECT, url=nodes.url)]
-        for peer in (plain_haproxy(place, ports), *both_nginx(place, ports)):
+        for peer in (plain_haproxy(place, ports), dutiful_haproxy(place, ports), *both_nginx(place, ports)):
             await stack.enter_async_context(peer)
             targets.append(Target(name=peer.name, url=peer.url, pids=peer.own_processes))
         daemon = await stack.enter_async_context(Daemon(place, _settings(place, ports)))
@@ -146,7 +156,9 @@ def _outcome(turns: Mapping[str, Sequence[Turn]]) -> Outcome:
             {name: [turn.cpu_trivial for turn in each] for name, each in turns.items()},
         ),
     ]
-    for name, peer in ((GATEWAY, NGINX), (PLAIN, ""), (NGINX, ""), (NGINX_TUNED, ""), (DIRECT, "")):
+    for name, peer in (
+        (GATEWAY, NGINX), (PLAIN, ""), (DUTIFUL, ""), (NGINX, ""), (NGINX_TUNED, ""), (DIRECT, ""),
+    ):  # fmt: skip
         if name in turns:
             figures.append(
                 Figure(
@@ -173,7 +185,7 @@ def _cpu(what: str, seconds: Mapping[str, Sequence[float | None]]) -> list[Figur
             ratio=ratio(used.get(name), used[PLAIN]) if name != PLAIN else None, peer=PLAIN,
             note="" if name in used else "not installed",
         )
-        for name in (GATEWAY, PLAIN, NGINX, NGINX_TUNED)
+        for name in (GATEWAY, PLAIN, DUTIFUL, NGINX, NGINX_TUNED)
     ]  # fmt: skip
 
 

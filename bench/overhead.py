@@ -13,7 +13,7 @@ import aiohttp
 from bench.environment import free_port, scratch
 from bench.figures import Figure, Outcome, median, ratio
 from bench.hammer import hammer, tool
-from bench.proxies import NGINX, NGINX_TUNED, both_nginx, plain_haproxy, quick_nodes
+from bench.proxies import NGINX, NGINX_TUNED, PLAIN, both_nginx, plain_haproxy, quick_nodes
 from bench.rig import Daemon, Usage, until
 from nodegate.lab.load import GET_NODE_INFO, IRI_HEADERS
 from nodegate.lab.process import LabProcess
@@ -23,7 +23,7 @@ ALONE_SECONDS = 1.0
 BUSY_SECONDS = 2.0
 CONNECTIONS = 50
 
-NODE, PLAIN, GATEWAY = "the node itself", "plain HAProxy", "gateway"
+NODE, GATEWAY = "the node itself", "gateway"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

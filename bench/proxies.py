@@ -47,12 +47,23 @@ defaults
     timeout connect 5s
     timeout client 60s
     timeout server 60s
+{duties}
 frontend clients
     bind 127.0.0.1:{port}
     default_backend nodes
 backend nodes
 {servers}
 """
+
+DUTIES = """\
+    log stdout format raw local0 info
+    option httplog
+    option forwardfor
+    option redispatch
+    retry-on all-retryable-errors
+"""
+"""What those who answer for nodes have HAProxy do, and what nodegate does too: a log, whose lines are thrown away here,
+the client's address for the node, and a second try where a node fails."""
 
 NGINX_CONFIG = """
 daemon off;
@@ -81,6 +92,8 @@ http {{
     }}
 }}
 """
+
+PLAIN, DUTIFUL = "plain HAProxy", "HAProxy with log and retries"
 
 NGINX, NGINX_TUNED = "nginx as installed", "nginx tuned"
 """nginx with nothing but `proxy_pass`, which opens a connection to the node for each request, as most run it; and
@@ -158,10 +171,19 @@ def quick_nodes(place: Path, *, ports: Sequence[int], lab: str, answer: bytes) -
 
 def plain_haproxy(place: Path, nodes: Sequence[int]) -> Proxy:
     """HAProxy with nothing but what it needs to be a proxy."""
+    return _peer(PLAIN, place, nodes, "")
+
+
+def dutiful_haproxy(place: Path, nodes: Sequence[int]) -> Proxy:
+    """HAProxy as one would run it in front of nodes: with `DUTIES`."""
+    return _peer(DUTIFUL, place, nodes, DUTIES)
+
+
+def _peer(name: str, place: Path, nodes: Sequence[int], duties: str) -> Proxy:
     port = free_port()
     servers = "\n".join(f"    server node-{node} 127.0.0.1:{node}" for node in nodes)
-    text = PLAIN_HAPROXY.format(maxconn=MAXCONN, port=port, servers=servers)
-    return _haproxy("plain HAProxy", place / "plain.cfg", text, port)
+    text = PLAIN_HAPROXY.format(maxconn=MAXCONN, port=port, servers=servers, duties=duties)
+    return _haproxy(name, place / f"{name.replace(' ', '-')}.cfg", text, port)
 
 
 def both_nginx(place: Path, nodes: Sequence[int]) -> list[Proxy]:
