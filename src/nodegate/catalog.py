@@ -19,13 +19,14 @@ CRITICAL = "critical"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """One check of Consul's. `status` is `passing`, `warning` or `critical`, or a word this module does not
-    know; `service_id` is empty for a check of the whole Consul node."""
+    know; `service_id` is empty for a check of the whole Consul node, `kind` is how it is made (`http`, `ttl`)."""
 
     id: str
     name: str
     status: str
     service_id: str = ""
     output: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -115,7 +115,7 @@ class Membership:
             self._watch_error, pause = None, RETRY
             await self._take(members)
             # An index that goes backwards means that Consul's state was built anew.
-            index = reply.index if reply.index >= index and reply.known_leader else 0
+            index = reply.index if reply.index >= index and reply.fresh else 0
             await asyncio.sleep(COALESCE if index else RETRY)
 
     async def register(self) -> None:

@@ -53,6 +53,7 @@ def check_of(raw: Mapping[str, Any]) -> Check:
         status=raw["Status"],
         service_id=raw["ServiceID"],
         output=raw.get("Output") or "",
+        kind=raw.get("Type") or "",
     )
 
 

@@ -1,7 +1,8 @@
 """Requests to Consul's HTTP API: several addresses, token, TLS, blocking reads, and failures in words.
 
 Rules of the API that are kept here: a blocking read may take its wait and a sixteenth more; 500 means "keep
-what you have"; an answer's `X-Consul-Index` is at least 1; a write that got lost on the way is not sent twice.
+what you have"; a server that has just started answers from a log that it is still reading, unless it is asked to be
+`consistent`; an answer's `X-Consul-Index` is at least 1; a write that got lost on the way is not sent twice.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import os
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -32,13 +33,12 @@ Params = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """One answer. `index` is at least 1, 0 where the endpoint has none; `known_leader` and `last_contact` say how
-    fresh a stale read is (True and 0 for others)."""
+    """One answer. `index` is at least 1, 0 where the endpoint has none. `fresh` is False where no leader could be
+    asked, and the answer may be an old one."""
 
     value: Any
     index: int
-    known_leader: bool = True
-    last_contact: Seconds = field(default=Seconds(0.0))
+    fresh: bool = True
 
 
 class ConsulClient:
@@ -73,6 +73,7 @@ class ConsulClient:
         self._current = 0
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
+        self._unsure = True
 
     def __repr__(self) -> str:
         return f"<ConsulClient {self.current}{' closed' if self._closed else ''}>"
@@ -109,9 +110,9 @@ class ConsulClient:
         """Read `path` (such as `/v1/catalog/services`).
 
         With an `index` of 1 or more the read blocks until Consul's index is beyond it, for `wait` seconds at most.
-        With `stale` an answer of any server will do where no leader can be asked. With `absent` a thing that is not
+        With `stale` an answer of any server will do where no leader can be asked; it is not `fresh`. With `absent` a thing that is not
         there is a Reply with value None and an index, so that one can wait for it. Another address than the
-        one that gave the index is asked without waiting. `local` as in `put`.
+        one that gave the index is asked without waiting, and so is a leader after a failure. `local` as in `put`.
         """
         asked = dict(params or {})
         blocking = {"index": str(index), "wait": f"{max(1, round(wait * 1000))}ms"} if index else {}
@@ -119,11 +120,16 @@ class ConsulClient:
         if local:
             return await self._once(0, "GET", path, asked | blocking, None, patience, _NONE)
         try:
-            return await self._anywhere(path, asked, blocking, patience, absent=absent)
+            reply = await self._anywhere(path, asked, blocking, patience, absent=absent)
+            if index and 0 < reply.index < index:
+                self._unsure = True
+                reply = await self._anywhere(path, asked, {}, self.timeout, absent=absent)
+            return reply
         except Unavailable:
             if not stale:
                 raise
-        return await self._anywhere(path, {**asked, "stale": ""}, {}, self.timeout, absent=absent)
+        reply = await self._anywhere(path, {**asked, "stale": ""}, {}, self.timeout, absent=absent)
+        return replace(reply, fresh=False)
 
     async def put(
         self,
@@ -156,18 +162,26 @@ class ConsulClient:
     async def _anywhere(
         self, path: str, params: dict[str, str], blocking: dict[str, str], patience: float, *, absent: bool
     ) -> Reply:
-        """Ask the current address, then the others in turn."""
+        """Ask the current address, then the others in turn.
+
+        After a failure servers may have started again. Until a leader has answered that it has read its whole log,
+        none is taken at its word: it would tell what was true long ago, with a known leader and no delay in its headers.
+        """
         first, failures = self._current, []
         empty = frozenset({404}) if absent else _NONE
         for step in range(len(self.addresses)):
             number = (first + step) % len(self.addresses)
-            waits, time = (blocking, patience) if step == 0 else ({}, self.timeout)
+            sure = {"consistent": ""} if self._unsure and _of_leader(path) and "stale" not in params else {}
+            waits, time = (blocking, patience) if step == 0 and not sure else ({}, self.timeout)
             try:
-                reply = await self._once(number, "GET", path, params | waits, None, time, empty)
+                reply = await self._once(number, "GET", path, params | waits | sure, None, time, empty)
             except Unavailable as error:
+                self._unsure = True
                 failures.append(str(error))
             else:
                 self._current = number
+                if sure:
+                    self._unsure = False
                 return reply
         raise Unavailable("; ".join(failures))
 
@@ -205,7 +219,7 @@ class ConsulClient:
         accept: frozenset[int],
     ) -> Reply:
         address = self.addresses[number]
-        if self._datacenter and not path.startswith("/v1/agent/"):
+        if self._datacenter and _of_leader(path):
             params = {"dc": self._datacenter, **params}
         try:
             async with self._opened().request(
@@ -228,8 +242,6 @@ class ConsulClient:
             if status == 404
             else _json(raw, f"Consul at {address}: the answer to {method} {path}"),
             index=_number(headers.get("X-Consul-Index")),
-            known_leader=headers.get("X-Consul-KnownLeader", "true") == "true",
-            last_contact=Seconds(_number(headers.get("X-Consul-LastContact")) / 1000),
         )
 
     def _headers(self) -> dict[str, str]:
@@ -246,6 +258,11 @@ class ConsulClient:
 
 
 _NONE: frozenset[int] = frozenset()
+
+
+def _of_leader(path: str) -> bool:
+    """Whether the servers have the answer, not the agent that is asked."""
+    return not path.startswith("/v1/agent/")
 
 
 def segment(text: str) -> str:

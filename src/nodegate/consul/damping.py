@@ -6,6 +6,7 @@ each has run once, and an agent that lost its state brings no services at all.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -18,6 +19,9 @@ Value = TypeVar("Value")
 
 FEWEST = 3
 """Fewer things than these may vanish together without anybody wondering."""
+
+OUTSPOKEN = frozenset({"http", "tcp", "grpc"})
+"""Checks that always say what they saw. Scripts may fail without a word, and whoever keeps a TTL check may, too."""
 
 Place = tuple[str, str]
 """Consul node and check id."""
@@ -73,8 +77,8 @@ def hold_restarted(
 ) -> tuple[dict[Place, Check], Restarts]:
     """`after`, with the former status of checks that an agent's restart has reset and that have not run since.
 
-    A restart is taken for one when, on one Consul node, at least two checks and more than half of those that
-    were not critical turn critical with an empty output.
+    A restart is taken for one when, on one Consul node, a check of `OUTSPOKEN` turns critical with an empty output,
+    or at least two checks of whatever kind and more than half of those that were not critical.
     """
     until = {node: end for node, end in restarts.until.items() if now < end}
     for node in _restarted(before, after):
@@ -97,12 +101,18 @@ def _unrun(check: Check) -> bool:
 
 
 def _restarted(before: Mapping[Place, Check], after: Mapping[Place, Check]) -> Iterable[str]:
-    well: dict[str, int] = {}
-    reset: dict[str, int] = {}
+    well: Counter[str] = Counter()
+    reset: Counter[str] = Counter()
+    certain = set()
     for place, check in before.items():
         if check.service_id and check.status != CRITICAL:
-            well[place[0]] = well.get(place[0], 0) + 1
+            node = place[0]
+            well[node] += 1
             now = after.get(place)
             if now is not None and now is not check and _unrun(now):
-                reset[place[0]] = reset.get(place[0], 0) + 1
-    return [node for node, count in reset.items() if count >= 2 and 2 * count > well[node]]
+                reset[node] += 1
+                if now.kind in OUTSPOKEN:
+                    certain.add(node)
+    return [
+        node for node, count in reset.items() if node in certain or (count >= 2 and 2 * count > well[node])
+    ]

@@ -57,7 +57,7 @@ class KeyValues:
         reply = await self._client.get(
             _path(prefix), params={"recurse": ""}, index=index, wait=wait, stale=stale, absent=True
         )
-        return Listing(entries=_entries(reply), index=reply.index, fresh=reply.known_leader)
+        return Listing(entries=_entries(reply), index=reply.index, fresh=reply.fresh)
 
     async def put(self, key: str, value: bytes, *, version: int | None = None, flags: int = 0) -> int:
         """Write the key if its version is `version` (0: there must be none; None: whatever it is).

@@ -109,7 +109,8 @@ class CatalogWatch:
                 f"they are kept for {self._hold:g} s, in case they return"
             )
         notes += [
-            f"the agent of Consul node {node!r} has started again; checks that have not run since keep their state"
+            f"the agent of Consul node {node!r} has started again, or services were registered there anew; checks that "
+            "have not run since keep their state"
             for node in sorted({place[0] for place in self._restarts.former})
         ]
         return tuple(notes)
@@ -208,9 +209,8 @@ class CatalogWatch:
         self._budget.spend(Seconds(now - began), now)
 
     def _went_back(self, path: str, reply: Reply) -> bool:
-        """Whether Consul's index fell; a server that lags behind its leader does not count."""
-        behind = not reply.known_leader or reply.last_contact > 0
-        return 0 < reply.index < self._index[path] and not behind
+        """Whether Consul's index fell; a server that knows no leader does not count."""
+        return reply.fresh and 0 < reply.index < self._index[path]
 
     def _take_checks(self, reply: Reply) -> None:
         if reply.index < self._index[CHECKS]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,11 +87,28 @@ LEADERLESS: Reply = (500, "No cluster leader", {})
 
 
 async def test_an_answer_has_value_index_and_freshness(new: Callable[..., ConsulClient]) -> None:
-    headers = {"X-Consul-KnownLeader": "false", "X-Consul-LastContact": "1500"}
-    async with scripted(ok('{"a": 1}', 42, **headers)) as server:
-        reply = await new(server.url).get("/v1/x", params={"q": "1"}, index=5, wait=Seconds(10.0))
-    assert (reply.value, reply.index, reply.known_leader, reply.last_contact) == ({"a": 1}, 42, False, 1.5)
-    assert server.asked == ["GET /v1/x?q=1&index=5&wait=10000ms"]
+    async with scripted(ok('{"a": 1}', 42)) as server:
+        client = new(server.url)
+        for _ in range(2):
+            reply = await client.get("/v1/x", params={"q": "1"}, index=5, wait=Seconds(10.0))
+            assert (reply.value, reply.index, reply.fresh) == ({"a": 1}, 42, True)
+    assert server.asked == ["GET /v1/x?q=1&consistent=", "GET /v1/x?q=1&index=5&wait=10000ms"]
+
+
+async def test_after_a_failure_and_where_the_index_fell_a_leader_is_to_be_certain(
+    new: Callable[..., ConsulClient],
+) -> None:
+    async with scripted(ok(), ok(index=9), LEADERLESS, ok(index=9), ok(index=3), ok(index=12)) as server:
+        client = new(server.url)
+        for index in (None, None):
+            await client.get("/v1/x", index=index)
+        with pytest.raises(Unavailable):
+            await client.get("/v1/x")
+        await client.get("/v1/x")
+        assert (await client.get("/v1/x", index=9)).index == 12
+    assert [line.removeprefix("GET /v1/x") for line in server.asked] == [
+        "?consistent=", "", "", "?consistent=", "?index=9&wait=60000ms", "?consistent=",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -135,11 +153,11 @@ async def test_the_token_goes_with_every_request_and_a_changed_one_counts(
 async def test_reads_move_to_the_next_address_and_stay_there(new: Callable[..., ConsulClient]) -> None:
     async with scripted(LEADERLESS) as ill, scripted(ok("[1]")) as well:
         client = new(f"http://127.0.0.1:{free_port()}", ill.url, well.url)
-        assert (await client.get("/v1/x", index=9)).value == [1]
+        assert (await client.get("/v1/x", index=5)).value == [1]
         assert (await client.get("/v1/x")).value == [1]
         assert client.current == well.url
-    assert ill.asked == ["GET /v1/x"]
-    assert well.asked == ["GET /v1/x", "GET /v1/x"]  # without the index: it was another server's
+    assert ill.asked == ["GET /v1/x?consistent="]
+    assert well.asked == ["GET /v1/x?consistent=", "GET /v1/x"]  # without the index: it was another server's
 
 
 async def test_all_addresses_are_named_when_none_answers(new: Callable[..., ConsulClient]) -> None:
@@ -156,7 +174,8 @@ async def test_a_stale_answer_is_taken_only_where_it_is_allowed_and_nothing_bett
         client = new(server.url)
         with pytest.raises(Unavailable):
             await client.get("/v1/x")
-        assert (await client.get("/v1/x", stale=True)).value == [1]
+        reply = await client.get("/v1/x", stale=True)
+        assert (reply.value, reply.fresh) == ([1], False)
     assert server.asked[-1] == "GET /v1/x?stale="
 
 
@@ -183,7 +202,7 @@ async def test_the_data_centre_is_named_but_to_the_agent(new: Callable[..., Cons
         client = new(server.url, datacenter="dc2")
         await client.get("/v1/catalog/services")
         await client.get("/v1/agent/self")
-    assert server.asked == ["GET /v1/catalog/services?dc=dc2", "GET /v1/agent/self"]
+    assert server.asked == ["GET /v1/catalog/services?dc=dc2&consistent=", "GET /v1/agent/self"]
 
 
 async def test_a_closed_client_says_that_it_is_closed(new: Callable[..., ConsulClient]) -> None:
@@ -234,6 +253,32 @@ def _has(agent: ConsulAgent, key: str) -> bool:
         return bool(agent.get(f"/v1/kv/{key}?stale"))
     except ConsulError:
         return False
+
+
+@pytest.mark.scenario
+async def test_a_server_that_reads_its_log_again_is_not_believed_before_its_end(
+    new: Callable[..., ConsulClient],
+) -> None:
+    consul_binary()
+    last = 3000
+    with ConsulAgent(durable=True) as agent:
+        client = new(agent.url)
+        for number in range(last + 1):
+            await client.put("/v1/kv/counted", str(number))
+        agent.kill()
+        with pytest.raises(Unavailable):
+            await client.get("/v1/kv/counted")
+        agent.launch()
+        seen: list[str] = []
+
+        async def told() -> bool:
+            with suppress(Unavailable):
+                reply = await client.get("/v1/kv/counted", absent=True)
+                seen.append(base64.b64decode(reply.value[0]["Value"]).decode() if reply.value else "nothing")
+            return bool(seen)
+
+        await until(told, within=60, every=0.001, what="Consul answers")
+    assert seen == [str(last)]
 
 
 @pytest.mark.scenario

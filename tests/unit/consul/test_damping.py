@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -80,8 +81,8 @@ def test_what_is_there_is_shown_and_nothing_is_kept_longer_than_the_hold(
             assert now - missing_since.setdefault(key, now) < HOLD
 
 
-def check(name: str, status: str, output: str = "x", service: str = "s") -> Check:
-    return Check(id=name, name=name, status=status, service_id=service, output=output)
+def check(name: str, status: str, output: str = "x", service: str = "s", kind: str = "ttl") -> Check:
+    return Check(id=name, name=name, status=status, service_id=service, output=output, kind=kind)
 
 
 def fleet(status: str, output: str = "x", count: int = 3) -> dict[tuple[str, str], Check]:
@@ -111,6 +112,19 @@ def test_one_check_that_fails_without_a_word_counts_at_once() -> None:
     before = fleet("passing")
     after = {**before, ("n", "c0"): check("c0", "critical", "")}
     assert statuses(hold_restarted(before, after, Restarts(), Instant(0.0), hold=HOLD)[0])[0] == "critical"
+
+
+@pytest.mark.parametrize("kind", ["http", "tcp", "grpc"])
+def test_one_check_that_always_has_an_output_and_has_none_has_not_run_whatever_the_others_say(
+    kind: str,
+) -> None:
+    before = fleet("passing") | {("n", "c0"): check("c0", "passing", kind=kind)}
+    after = fleet("passing") | {("n", "c0"): check("c0", "critical", "", kind=kind)}
+    shown, restarts = hold_restarted(before, after, Restarts(), Instant(0.0), hold=HOLD)
+    assert statuses(shown) == ["passing"] * 3
+    after[("n", "c0")] = check("c0", "critical", "refused", kind=kind)
+    shown, _ = hold_restarted(shown, after, restarts, Instant(1.0), hold=HOLD)
+    assert statuses(shown)[0] == "critical"
 
 
 def test_checks_that_fail_with_a_reason_count_at_once() -> None:
