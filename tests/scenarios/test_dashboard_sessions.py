@@ -80,3 +80,20 @@ async def test_a_session_ends_without_a_click_and_in_any_case_and_an_open_page_s
         assert not await busy.is_in()
         await busy.log_in()
         assert await busy.click()
+
+
+@needs_chromium
+async def test_an_open_page_goes_to_the_login_and_back_when_nodegate_was_started_anew() -> None:
+    async with Gateway() as gateway, chromium() as browser, tab(browser, patience=60_000) as window:
+        page = window.page
+        token = (gateway.state / "token").read_text().strip()
+        await page.goto(f"http://{gateway.admin}/ui/plan")
+        await page.get_by_label("Password or admin token").fill(token)
+        await page.get_by_role("button", name="Log in").click()
+        await expect(page.locator(".state")).not_to_be_empty(timeout=60_000)
+        await gateway.restart()
+        await expect(page.get_by_role("alert")).to_contain_text("session has ended", timeout=60_000)
+        await page.get_by_label("Password or admin token").fill(token)
+        await page.get_by_role("button", name="Log in").click()
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("Plan", timeout=60_000)
+        await expect(page.locator(".state")).not_to_be_empty(timeout=60_000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import logging
 import os
 import signal
 import tempfile
@@ -12,7 +13,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -20,10 +21,12 @@ from pydantic import SecretStr
 
 from nodegate.alerting.notices import Document, for_slack, in_words, payload
 from nodegate.alerting.smtp import letter, send
-from nodegate.errors import NodegateError, Unavailable
+from nodegate.errors import NodegateError, Refused, Unavailable
 from nodegate.settings import ChannelSettings, Settings
 from nodegate.settings.alerts import url_fault
 from nodegate.settings.mail import MailSettings
+
+log = logging.getLogger("nodegate.alerts")
 
 SIGNATURE = "X-Nodegate-Signature"
 """`t=SECONDS,v1=HEX`: HMAC-SHA256 of `SECONDS.BODY`. The time is signed too, so that an old call cannot be sent again."""
@@ -66,9 +69,11 @@ class EmailChannel:
         self._done: dict[str, frozenset[str]] = {}
 
     async def deliver(self, document: Document, number: str) -> None:
-        """Send the mails that were not taken yet. Raises as `nodegate.alerting.smtp.send`."""
+        """Send the mails that were not taken yet. Raises as `nodegate.alerting.smtp.send`; Refused only when no other
+        recipient still waits for a better time."""
         done = self._done.get(number, frozenset())
         failure: NodegateError | None = None
+        refusal: Refused | None = None
         for to in self._to:
             if to in done:
                 continue
@@ -78,14 +83,19 @@ class EmailChannel:
             )  # fmt: skip
             try:
                 await send(message, self._mail)
-                done |= {to}
+            except Refused as error:
+                refusal = Refused(f"{to}: {error}")
+                log.error("an alert will never reach %s", refusal)
             except NodegateError as error:
                 failure = error
-        if failure is None:
-            self._done.pop(number, None)
-        else:
+                continue
+            done |= {to}
+        if failure is not None:
             self._done[number] = done
             raise failure
+        self._done.pop(number, None)
+        if refusal is not None:
+            raise refusal
 
 
 class WebhookChannel:
@@ -146,48 +156,37 @@ class CommandChannel:
         known = {f"NODEGATE_ALERT_{key}": str(value) for key, value in words.items()}
         # NODEGATE_* of this process may hold secrets that are none of the program's business.
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("NODEGATE_")}
-        process = await self._started(document, inherited | known | {"NODEGATE_ALERT_DELIVERY": number})
+        environ = inherited | known | {"NODEGATE_ALERT_DELIVERY": number}
+        # Files, not pipes: a program need not read what it does not want, and what it leaves running in the
+        # background may hold on to what it was given.
+        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
+            given.write(payload(document).encode())
+            given.seek(0)
+            code = await self._run(environ, given, said)
+            said.seek(max(0, said.seek(0, os.SEEK_END) - SAID))
+            tail = _line(said.read(SAID).decode("utf-8", "replace"))
+        if code != 0:
+            raise Unavailable(f"{self._command[0]} ended with {code}: {tail or 'no words'}")
+
+    async def _run(self, environ: Mapping[str, str], given: IO[bytes], said: IO[bytes]) -> int:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._command, env=environ, stdin=given, stdout=asyncio.subprocess.DEVNULL, stderr=said,
+                start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            raise Unavailable(f"{self._command[0]} cannot be started: {error.strerror}") from error
         try:
             async with asyncio.timeout(self._timeout):
-                said = await _until_over(process)
+                return await process.wait()
         except TimeoutError as error:
-            raise Unavailable(
-                f"{self._command[0]} did not end within {self._timeout:g} s and was killed"
-            ) from error
+            words = f"{self._command[0]} did not end within {self._timeout:g} s and was killed"
+            raise Unavailable(words) from error
         finally:
             if process.returncode is None:
                 with suppress(ProcessLookupError):
-                    os.killpg(
-                        process.pid, signal.SIGKILL
-                    )  # its children hold the pipe, and may hang as it did
+                    os.killpg(process.pid, signal.SIGKILL)  # its children may hang as it did
                 await process.wait()
-        if process.returncode != 0:
-            raise Unavailable(
-                f"{self._command[0]} ended with {process.returncode}: {_line(said) or 'no words'}"
-            )
-
-    async def _started(self, document: Document, environ: Mapping[str, str]) -> asyncio.subprocess.Process:
-        # A file, not a pipe: a program need not read what it does not want.
-        with tempfile.TemporaryFile() as given:
-            given.write(payload(document).encode())
-            given.seek(0)
-            try:
-                return await asyncio.create_subprocess_exec(
-                    *self._command, env=environ, stdin=given, stdout=asyncio.subprocess.DEVNULL,
-                    stderr=asyncio.subprocess.PIPE, start_new_session=True,
-                )  # fmt: skip
-            except OSError as error:
-                raise Unavailable(f"{self._command[0]} cannot be started: {error.strerror}") from error
-
-
-async def _until_over(process: asyncio.subprocess.Process) -> str:
-    """Wait for the end; the last of what it said on standard error."""
-    assert process.stderr is not None
-    tail = b""
-    while chunk := await process.stderr.read(4096):
-        tail = (tail + chunk)[-SAID:]
-    await process.wait()
-    return tail.decode("utf-8", "replace")
 
 
 def _secret(value: SecretStr | None, file: Path | None) -> str | None:

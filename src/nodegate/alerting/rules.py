@@ -7,7 +7,7 @@ leaves a trace in the alert itself (`told_at`), which is kept on disk: a restart
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
@@ -126,9 +126,11 @@ Alerts = Mapping[Key, Alert]
 
 
 def observe(
-    rules: Iterable[Rule], alerts: Alerts, signals: Iterable[Signal], now: Instant
-) -> dict[Key, Alert]:
-    """The alerts after what `signals` say at `now`. An alert whose rule is gone is dropped."""
+    rules: Iterable[Rule], alerts: Alerts, signals: Iterable[Signal], now: Instant,
+    unknown: Set[str] = frozenset(),
+) -> dict[Key, Alert]:  # fmt: skip
+    """The alerts after what `signals` say at `now`. An alert whose rule is gone is dropped. Of the subjects in
+    `unknown` nobody can say whether a condition still holds: what waits or fires there goes on."""
     by_name: dict[str, list[Rule]] = {}
     by_rule = {rule.name: rule for rule in rules}
     for rule in by_rule.values():
@@ -142,7 +144,9 @@ def observe(
                 after[key] = _held(rule, alerts.get(key), signal, now)
     for key, alert in alerts.items():
         if key not in after and alert.rule in by_rule:
-            over = _over(by_rule[alert.rule], alert, now)
+            rule = by_rule[alert.rule]
+            open_ = alert.subject in unknown and alert.ended_at is None and not rule.momentary
+            over = replace(alert, seen_at=now) if open_ else _over(rule, alert, now)
             if over is not None:
                 after[key] = over
     return after
@@ -179,6 +183,12 @@ def _over(rule: Rule, alert: Alert, now: Instant) -> Alert | None:
         alert = replace(alert, ended_at=now)
     forgotten = alert.ended_at is not None and (alert.told_at is None or rule.momentary)
     return None if forgotten else alert
+
+
+def not_ahead(alert: Alert, now: Instant) -> Alert:
+    """The alert without times that are still to come, which a clock that went wrong before a restart has left."""
+    times = {name: getattr(alert, name) for name in ("since", "seen_at", "fired_at", "ended_at", "told_at")}
+    return replace(alert, **{name: min(at, now) for name, at in times.items() if at is not None})
 
 
 def muted(rules: Iterable[Rule], alerts: Alerts) -> frozenset[Key]:

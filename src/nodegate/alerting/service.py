@@ -16,8 +16,8 @@ from nodegate.alerting.events import events_between
 from nodegate.alerting.facts import Facts
 from nodegate.alerting.news import News, remember
 from nodegate.alerting.outbox import Outbox
-from nodegate.alerting.rules import Alert, Key, Notice, Silence, due, observe, told
-from nodegate.alerting.signals import Signal, signals
+from nodegate.alerting.rules import Alert, Key, Notice, Silence, due, not_ahead, observe, told
+from nodegate.alerting.signals import Signal, signals, unknown
 from nodegate.alerting.store import EventStore, Query
 from nodegate.errors import NodegateError, NotFound
 from nodegate.model import Instant, Seconds, Snapshot
@@ -75,6 +75,7 @@ class Alerting:
         self._pending += [(one, None) for one in happened]
         del self._pending[:-MOST_WAITING]
         self._occurred += [_occurrence(one) for one in happened if one.kind.value in OCCURRENCES]
+        del self._occurred[:-MOST_WAITING]
         self._wake.set()
 
     def knows(self, facts: Facts) -> None:
@@ -104,7 +105,8 @@ class Alerting:
         not kept yet is kept at the next try."""
         if self._said is None:
             said = await self._store.said()
-            self._alerts = await self._store.alerts()
+            now = self._clock.now()
+            self._alerts = {key: not_ahead(one, now) for key, one in (await self._store.alerts()).items()}
             self._said = said
             if self._store.put_aside is not None:
                 log.error("%s", self._store.put_aside)
@@ -160,11 +162,11 @@ class Alerting:
         if snapshot is None or not snapshot.ready:
             return 0.0
         now, began = self._clock.now(), time.thread_time()
-        occurred, self._occurred = self._occurred, []
+        occurred = len(self._occurred)
         facts = replace(self.facts, failing=self.outbox.failing())
-        present = [*signals(snapshot, facts, now, self._wanted), *occurred]
+        present = [*signals(snapshot, facts, now, self._wanted), *self._occurred]
         before = self._alerts
-        after = observe(self._rules, before, present, now)
+        after = observe(self._rules, before, present, now, unknown(snapshot))
         spent = time.thread_time() - began
         said = due(self._rules, after, await self._store.silences(now), now)
         after = told(after, said, now)
@@ -174,6 +176,7 @@ class Alerting:
         if changed or gone or parcels:
             await self._store.keep_alerts(changed, gone, parcels, now)
         self._alerts = after
+        del self._occurred[:occurred]  # not before they are kept
         if parcels:
             self.outbox.wake()
         self.tell(*_changes(before, after, gone, now))

@@ -38,6 +38,17 @@ def signals(snapshot: Snapshot, facts: Facts, now: Instant, wanted: Set[str]) ->
                 yield signal
 
 
+def unknown(snapshot: Snapshot) -> frozenset[str]:
+    """Nodes that should serve and of which nothing is known now, as after a restart."""
+    verdicts = snapshot.judgement.verdicts
+    return frozenset(
+        f"node/{node.id}"
+        for node in (() if snapshot.inventory is None else snapshot.inventory.nodes)
+        if node.intent is Intent.SERVE
+        and ((verdict := verdicts.get(node.id)) is None or verdict.status is Status.UNKNOWN)
+    )
+
+
 class _Seen(NamedTuple):
     """One node as it is seen now."""
 

@@ -14,11 +14,12 @@ from typing import Protocol
 from urllib.parse import parse_qs, quote
 
 from starlette.datastructures import MutableHeaders
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nodegate.dashboard import login
+from nodegate.dashboard.farewell import say_farewell
 from nodegate.dashboard.headers import COMMON, page_policy, plain_policy, same_origin
 from nodegate.dashboard.passwords import Passwords
 from nodegate.dashboard.roles import Role
@@ -124,7 +125,8 @@ class Gate:
             return _plain("log in first", 401)
         query = f"?{request.url.query}" if request.url.query else ""
         following = quote(request.scope["path"] + query, safe="/")
-        return RedirectResponse(f"{login.LOGIN}?next={following}", 303)
+        ended = "&expired" if _cookie(request) in request.cookies else ""
+        return RedirectResponse(f"{login.LOGIN}?next={following}{ended}", 303)
 
     def _form(
         self, request: Request, nonce: str, message: str = "", status: int = 200, following: str | None = None
@@ -152,7 +154,7 @@ class Gate:
     async def _log_in(self, request: Request, nonce: str) -> Response:
         form = await _form_of(request)
         if form is None:
-            return _plain("the form is too large", 413)
+            return _plain("the form is too large, or did not arrive whole", 413)
         client = request.client.host if request.client is not None else ""
         following = form.get("next", "")
         password = form.get("password", "").strip()
@@ -209,7 +211,11 @@ class Gate:
         """A page's WebSocket: it ends with its session, and what comes through it is a sign of life."""
         connection = HTTPConnection(scope)
         session = self._session(connection)
-        if session is None or not scope["path"].startswith(SOCKET) or not same_origin(connection.headers):
+        ours = scope["path"].startswith(SOCKET) and same_origin(connection.headers)
+        if ours and session is None and _cookie(connection) in connection.cookies:
+            await say_farewell(receive, send)
+            return
+        if session is None or not ours:
             await send({"type": "websocket.close", "code": 1008})
             return
         name = session.id
@@ -254,11 +260,14 @@ def _with_headers(send: Send, policy: str) -> Callable[[Message], Awaitable[None
 
 async def _form_of(request: Request) -> dict[str, str] | None:
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_FORM:
-            return None
-    fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=10)
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_FORM:
+                return None
+        fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=10)
+    except (ClientDisconnect, ValueError):  # gone, or too many fields
+        return None
     return {name: values[0] for name, values in fields.items()}
 
 

@@ -117,6 +117,8 @@ class Hub:
                 await self.show_all()
             except NodegateError as error:
                 log.warning("the dashboard cannot look: %s", error)
+            except Exception:  # of one look: pages must not stand still for ever
+                log.exception("the dashboard cannot look by a fault of nodegate's own")
 
     async def show_all(self) -> None:
         """One look, for every page that is there. A page that fails is said and left alone."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from nodegate.health import Finding
 from nodegate.model import Failure, FailureKind, Reading, Status
+from nodegate.views.words import readable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +73,9 @@ def facts(reading: Reading) -> str:
         parts.append(f"height {reading.height:,}")
     if reading.peers is not None:
         parts.append(f"{reading.peers} neighbours")
-    return ", ".join(part for part in parts if part)
+    return readable(", ".join(part for part in parts if part))
 
 
 def _sentence(text: str) -> str:
-    clean = text.strip().rstrip(".")
+    clean = readable(text.strip().rstrip("."))
     return f"{clean[:1].upper()}{clean[1:]}." if clean else ""

@@ -43,6 +43,14 @@ class Limited:
     seconds: Seconds
 
 
+class AskedTooOften(Refused):
+    """A node was checked too often. `seconds` until it may be checked again."""
+
+    def __init__(self, seconds: Seconds) -> None:
+        super().__init__("this node was checked many times")
+        self.seconds = seconds
+
+
 class LinkOver(Refused):
     """A link was good once. `token` says for whom."""
 

@@ -20,7 +20,7 @@ from nodegate.portal.owners import Owners
 from nodegate.portal.ownerview import owned_node
 from nodegate.portal.pages import Pages
 from nodegate.portal.places import DEFAULT_PORTS
-from nodegate.portal.records import State
+from nodegate.portal.records import OPEN, State
 from nodegate.portal.replies import Replies
 from nodegate.portal.tokens import Purpose
 from nodegate.portal.web import SESSION_COOKIE, Forms, Frame, client_of, form_of, static
@@ -85,6 +85,8 @@ class Portal:
             routes=[*first, *routes],
             exception_handlers={HTTPException: self._replies.not_found, 500: self._replies.broken},  # type: ignore[dict-item]
         )
+        # Starlette would answer `/link/` with a redirect to whatever the Host header says, and without the prefix.
+        app.router.redirect_slashes = False
         return Frame(app, base=base, secure=secure)
 
     # The form
@@ -153,8 +155,9 @@ class Portal:
         self._forms.check(request, await form_of(request), self._clock.now())
         try:
             if purpose is Purpose.CONFIRM:
-                session = self._owners.session(await self._desk.confirm(text))
-                note = "?done=confirmed"
+                registration = await self._desk.confirm(text)
+                session = self._owners.session(registration)
+                note = "?done=confirmed" if registration.state in OPEN else ""
             else:
                 session, note = await self._owners.open(text), ""
         except LinkOver as error:

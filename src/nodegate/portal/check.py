@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
@@ -13,7 +13,7 @@ from nodegate.health import Finding, assess, criteria_of
 from nodegate.health.rules import down
 from nodegate.model import Failure, FailureKind, Node, Observation, PoolView, Reading, Snapshot, Status
 from nodegate.portal.advice import Advice, advice_on, facts
-from nodegate.portal.places import forbidden, host_and_port
+from nodegate.portal.places import forbidden, host_and_port, within
 from nodegate.ports import Adapter, Clock
 from nodegate.probe.addresses import is_address, resolve
 from nodegate.probe.exchange import Target, Upstream
@@ -73,9 +73,17 @@ class Examiner:
         self._look_up = look_up
         self._slots = asyncio.Semaphore(AT_ONCE)
 
-    async def examine(self, url: str, kind: str, pool: str) -> Examined:
+    async def examine(
+        self,
+        url: str,
+        kind: str,
+        pool: str,
+        *,
+        before: Callable[[Sequence[str]], Awaitable[None]] | None = None,
+    ) -> Examined:
         """Check the node at a checked URL. The name is resolved once, all its addresses must be allowed, and
-        exactly these are asked. Raises Unavailable when too many checks are under way, or this machine cannot ask."""
+        exactly these are asked; `before` is told them first, and may raise. Raises Unavailable when too many checks
+        are under way, or this machine cannot ask."""
         try:
             async with asyncio.timeout(PATIENCE):
                 await self._slots.acquire()
@@ -85,8 +93,10 @@ class Examiner:
             addresses = await self.addresses(url)
             if isinstance(addresses, Advice):
                 return Examined(advice=(addresses,))
-            examined = Examined(advice=())
-            for address in addresses[:MOST_ADDRESSES]:
+            examined, asked = Examined(advice=()), addresses[:MOST_ADDRESSES]
+            if before is not None:
+                await before(asked)
+            for address in asked:
                 examined = await self._ask(url, kind, pool, address)
                 if examined.good:
                     break
@@ -114,16 +124,13 @@ class Examiner:
         return found
 
     def _is_gateway(self, address: str, port: int) -> bool:
-        """Whether requests would go around in a circle. Addresses of this machine are those one can bind."""
-        if port not in {int(place.rpartition(":")[2]) for place in self._settings.gateway.listen}:
-            return False
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind((address, 0))
-            except OSError:
-                return False
-        return True
+        """Whether requests would go around in a circle, or to what this machine has for itself: its firewall lets
+        itself in at its public address too. Other nodes on this machine are for `portal.networks` to allow."""
+        places = {tuple(place.rsplit(":", 1)) for place in self._settings.gateway.listen}
+        if (f"[{address}]" if ":" in address else address, str(port)) in places:
+            return True
+        circle = str(port) in {listening for _, listening in places}
+        return (circle or not within(address, self._settings.portal.networks)) and is_here(address)
 
     async def _ask(self, url: str, kind: str, pool: str, address: str) -> Examined:
         adapter = self._adapters[kind]
@@ -157,6 +164,20 @@ class Examiner:
         if known and not told and criteria.max_lag is not None and behind > 2 * criteria.max_lag + 1:
             findings += (down("lag", f"{behind:,} heights behind what the other nodes of this fleet have"),)
         return findings
+
+
+def is_here(address: str) -> bool:
+    """Whether an IP address is one of this machine's: it is asked from the very same address. That any address
+    can be bound says nothing where `net.ipv4.ip_nonlocal_bind` is set, as it is for shared addresses."""
+    ip = ip_address(address)
+    if ip.is_loopback:
+        return True
+    with socket.socket(socket.AF_INET if ip.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((address, 9))  # of a datagram socket: nothing is sent
+        except OSError:
+            return False
+        return ip_address(str(probe.getsockname()[0]).partition("%")[0]) == ip
 
 
 def _advice(failure: Failure) -> Advice:

@@ -30,6 +30,8 @@ from nodegate.views.registrations import (
 
 log = logging.getLogger("nodegate.portal")
 
+_GOING = (*OPEN, State.UNCONFIRMED)
+
 
 class Operator:
     """The operator's side of the portal. All methods may raise Unavailable."""
@@ -74,9 +76,9 @@ class Operator:
         """Do not take a node, or take an active one out; its owner gets a mail with the reason. Raises
         NotFound, Conflict when it has ended."""
         current = await self._store.transact(lambda db: rows.get(db, registration_id))
-        if current.state not in (*OPEN, State.UNCONFIRMED):
+        if current.state not in _GOING or (ended := await self._end(current, State.REJECTED, reason)) is None:
             raise Conflict(f"registration {current.id} has ended already, it is {current.state}")
-        return _row(await self._end(current, State.REJECTED, reason, Letter.REJECTED))
+        return _row(ended)
 
     async def bans(self) -> RegistrationBansDocument:
         """Who may not register."""
@@ -88,10 +90,10 @@ class Operator:
         registered there ends, its owners get a mail. Raises BadDocument for anything else."""
         ban = Ban(subject=checked_subject(subject), reason=reason, at=self._clock.now())
         meant = await self._store.transact(lambda db: _banned_by(db, ban))
-        for registration in meant:
-            await self._end(registration, State.BANNED, reason, Letter.REJECTED)
-        log.info("%s may not register any more; %d registrations ended", ban.subject, len(meant))
-        return RegistrationsEnded(ban=_ban_row(ban), ended=tuple(one.id for one in meant))
+        ended = [await self._end(registration, State.BANNED, reason) for registration in meant]
+        names = tuple(one.id for one in ended if one is not None)
+        log.info("%s may not register any more; %d registrations ended", ban.subject, len(names))
+        return RegistrationsEnded(ban=_ban_row(ban), ended=names)
 
     async def unban(self, subject: str) -> RegistrationBanRow:
         """Let somebody register again. Raises NotFound."""
@@ -106,20 +108,27 @@ class Operator:
 
         return _ban_row(await self._store.transact(work))
 
-    async def _end(
-        self, registration: Registration, state: State, reason: str, letter: Letter
-    ) -> Registration:
+    async def _end(self, registration: Registration, state: State, reason: str) -> Registration | None:
+        """End it, as it stands in the store now; None when it has ended meanwhile."""
         await self._nodes.remove(registration.node_id)
         now = self._clock.now()
-        ended = replace(registration, state=state, reason=reason, ended_at=now)
 
-        def work(db: sqlite3.Connection) -> None:
+        def work(db: sqlite3.Connection) -> tuple[Registration, Registration | None]:
+            current = rows.get(db, registration.id)
+            if current.state not in _GOING:
+                return current, None
+            ended = replace(current, state=state, reason=reason, ended_at=now)
             rows.save(db, ended)
-            if registration.state is not State.UNCONFIRMED:
-                rows.enqueue(db, mail_to(ended, letter, now, reason))
+            if current.state is not State.UNCONFIRMED:
+                rows.enqueue(db, mail_to(ended, Letter.REJECTED, now, reason))
+            return current, ended
 
-        await self._store.transact(work)
-        if registration.state is not State.UNCONFIRMED:
+        current, ended = await self._store.transact(work)
+        if ended is None:
+            return None
+        if ended.node_id != registration.node_id:  # it joined in the meantime
+            await self._nodes.remove(ended.node_id)
+        if current.state is not State.UNCONFIRMED:
             self._tell(news.changed(ended, now))
         log.info("registration %s of %s is %s: %s", ended.id, ended.url, state, reason or "no reason given")
         self._post()

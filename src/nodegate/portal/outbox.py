@@ -82,15 +82,16 @@ class Sender:
     async def send_due(self) -> bool:
         """Try every mail that is due once; False when the server seems to be gone."""
         failures = 0
-        now = self._clock.now()
-        while True:
-            batch = await self._store.transact(lambda db: rows.due(db, now, most=BATCH))
-            if not batch:
-                return True
+        while batch := await self._due():
             for mail in batch:
                 failures = 0 if await self._try(mail) else failures + 1
                 if failures >= ENOUGH:
                     return False
+        return True
+
+    async def _due(self) -> tuple[Mail, ...]:
+        now = self._clock.now()
+        return await self._store.transact(lambda db: rows.due(db, now, most=BATCH, longest=LONGEST_DELAY))
 
     async def _try(self, mail: Mail) -> bool:
         """One mail. False when the server did not take it for now."""
@@ -106,19 +107,26 @@ class Sender:
             await self._put_off(mail, str(error), None)
             return True
         except Unavailable as error:
-            late = now - mail.created_at > GIVE_UP_AFTER
-            delay = min(LONGEST_DELAY, FIRST_DELAY * 2**mail.tries)
-            await self._put_off(mail, str(error), None if late else Instant(now + delay))
+            await self._later(mail, str(error), now)
             if str(error) != self._complaint:
                 log.error("%s; registrations wait, and mails go out later", error)
             self._complaint = str(error)
             return False
+        except Exception:  # of one mail: the others must not wait for it
+            log.exception("a %s mail failed by a fault of nodegate's own", mail.letter)
+            await self._later(mail, "a fault of nodegate's own; the log has the details", now)
+            return True
         if self._complaint:
             log.info("mails go out again")
         self._complaint = ""
         self._counted("sent")
         await self._store.transact(lambda db: _done(db, mail, self._clock.now()))
         return True
+
+    async def _later(self, mail: Mail, error: str, now: Instant) -> None:
+        late = now - mail.created_at > GIVE_UP_AFTER
+        delay = min(LONGEST_DELAY, FIRST_DELAY * 2**mail.tries)
+        await self._put_off(mail, error, None if late else Instant(now + delay))
 
     async def _put_off(self, mail: Mail, error: str, until: Instant | None) -> None:
         self._counted("given up" if until is None else "put off")

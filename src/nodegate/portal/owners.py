@@ -7,6 +7,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from nodegate.errors import NotFound, Refused
 from nodegate.model import Intent, Node, Seconds
@@ -81,23 +82,32 @@ class Owners:
         if mine is None or mine.state not in OPEN:
             raise NotFound("You have no such node, or it has left already.")
         now = self._clock.now()
+        changes: dict[str, Any]
         if deed == "leave":
             await self._nodes.remove(mine.node_id)
-            after = replace(mine, state=State.LEFT, ended_at=now, reason="its owner took it out")
+            changes = {"state": State.LEFT, "ended_at": now, "reason": "its owner took it out"}
         elif mine.node_id is None or deed not in {"pause", "resume"}:
             raise NotFound("That cannot be done with this node now.")
         else:
             await self._pause(mine.node_id, mine, pause=deed == "pause")
-            after = replace(mine, paused=deed == "pause", out_since=None, told_at=None)
+            changes = {"paused": deed == "pause", "out_since": None, "told_at": None}
 
-        def work(db: sqlite3.Connection) -> None:
+        def work(db: sqlite3.Connection) -> Registration | None:
             current = rows.get(db, mine.id)
-            rows.save(db, replace(after, proven=current.proven, weight=current.weight))
+            if current.state not in OPEN:
+                return None  # an operator, or a second click, was quicker
+            after = replace(current, **changes)
+            rows.save(db, after)
             if after.state is State.LEFT:
                 rows.enqueue(db, mail_to(after, Letter.REMOVED, now, "You took it out yourself."))
+            return after
 
-        await self._store.transact(work)
+        after = await self._store.transact(work)
+        if after is None:
+            raise NotFound("You have no such node, or it has left already.")
         if after.state is State.LEFT:
+            if after.node_id != mine.node_id:  # it joined in the meantime
+                await self._nodes.remove(after.node_id)
             self._tell(news.changed(after, now))
         log.info("the owner of %s chose to %s", mine.node_id or mine.url, deed)
         self._post()

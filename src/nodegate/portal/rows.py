@@ -19,6 +19,10 @@ KEPT_ENDED = Seconds(180 * 86_400.0)
 """How long ended registrations are kept, so that an operator can look up what became of one."""
 
 
+AHEAD = Seconds(60.0)
+"""How far a time that was kept may lie ahead: requests at once are kept in any order."""
+
+
 def save(db: DB, registration: Registration) -> None:
     """Create or replace."""
     values = [getattr(registration, name) for name in _COLUMNS]
@@ -83,10 +87,12 @@ def enqueue(db: DB, mail: Mail) -> None:
     )
 
 
-def due(db: DB, now: Instant, *, most: int) -> tuple[Mail, ...]:
-    """The mails that may be tried now, the oldest first."""
+def due(db: DB, now: Instant, *, most: int, longest: Seconds) -> tuple[Mail, ...]:
+    """The mails that may be tried now, the oldest first. One that would have to wait for more than `longest` was put
+    off by a clock that went wrong, and may be tried too."""
     rows = db.execute(
-        "SELECT * FROM mails WHERE given_up = 0 AND next_at <= ? ORDER BY id LIMIT ?", (now, most)
+        "SELECT * FROM mails WHERE given_up = 0 AND (next_at <= ? OR next_at > ?) ORDER BY id LIMIT ?",
+        (now, now + longest + AHEAD, most),
     )
     return tuple(_mail(row) for row in rows)
 
@@ -167,8 +173,10 @@ def is_used(db: DB, nonce: str) -> bool:
 
 def count(db: DB, subject: str, now: Instant, *, limit: int, window: Seconds) -> Seconds | None:
     """Count one more of `subject`; None if it is within `limit` per `window`, else the seconds until one more
-    is (and it is not counted)."""
-    db.execute("DELETE FROM hits WHERE subject = ? AND at <= ?", (subject, now - window))
+    is (and it is not counted). What a clock that went wrong has left in the future does not count."""
+    db.execute(
+        "DELETE FROM hits WHERE subject = ? AND (at <= ? OR at > ?)", (subject, now - window, now + AHEAD)
+    )
     times = [row["at"] for row in db.execute("SELECT at FROM hits WHERE subject = ? ORDER BY at", (subject,))]
     if len(times) >= limit:
         return Seconds(max(1.0, times[-limit] + window - now))

@@ -79,7 +79,7 @@ class PortalService:
             settings=settings, store=self.store, nodes=nodes, signer=signer, examiner=examiner,
             kinds=kinds_of(settings), clock=clock, post=post, tell=parts.tell,
         )  # fmt: skip
-        owners = Owners(
+        self.owners = Owners(
             settings=portal, desk=self.desk, store=self.store, nodes=nodes, signer=signer, clock=clock, post=post,
             tell=parts.tell,
         )  # fmt: skip
@@ -93,7 +93,7 @@ class PortalService:
         forms = Forms(signer, base=pages.base, secure=secure)
         badges = Badges(settings=portal, store=self.store, snapshot=parts.snapshot)
         site = Portal(
-            settings=portal, desk=self.desk, owners=owners, pages=pages, forms=forms, badges=badges, clock=clock,
+            settings=portal, desk=self.desk, owners=self.owners, pages=pages, forms=forms, badges=badges, clock=clock,
             snapshot=parts.snapshot,
         )  # fmt: skip
         self.app: ASGIApp = site.app(base=pages.base, secure=secure)

@@ -25,6 +25,7 @@ from nodegate.ports import Clock
 from nodegate.probe.addresses import is_address
 from nodegate.settings.portal import PortalSettings
 from nodegate.telemetry.kinds import Event
+from nodegate.views.words import readable
 
 log = logging.getLogger("nodegate.portal")
 
@@ -57,8 +58,10 @@ def next_state(
     | gone from the registry          | removed, with a mail                                           |
     | up or degraded, and serving     | proven time and weight grow; a mail if it was told to be out   |
     | paused, or drained by operators | nothing counts                                                 |
+    | not known, as after a restart   | nothing changes                                                |
     | out for `tell_after`            | a mail, once                                                   |
-    | out for `remove_after`          | removed, with a mail; not while the whole fleet is out         |
+    | out for `remove_after`          | removed, with a mail; not while the whole fleet is out, nor    |
+    |                                 | before its owner was told `tell_after` ago                     |
     """
     node, verdict = seen.node, seen.verdict
     if node is None or node.intent is Intent.REMOVE:
@@ -75,13 +78,17 @@ def next_state(
         proven = proven_after(registration.proven, elapsed, serves=True, longest=LONGEST_GAP)
         well = replace(registration, proven=proven, out_since=None, told_at=None)
         return well, mail_to(well, Letter.BACK, now) if registration.told_at is not None else None
-    out = replace(registration, out_since=registration.out_since or now)
-    length = now - (out.out_since or now)
-    why = "; ".join(verdict.reasons)
-    if settings.remove_after is not None and length >= settings.remove_after and seen.fleet_up:
+    if verdict.status is Status.UNKNOWN:
+        return registration, None
+    since = min(now, registration.out_since or now)
+    out, length = replace(registration, out_since=since), now - since
+    why = readable("; ".join(verdict.reasons))
+    tell = min(settings.tell_after, settings.remove_after or settings.tell_after)
+    warned = out.told_at is not None and now - out.told_at >= tell
+    if settings.remove_after is not None and length >= settings.remove_after and warned and seen.fleet_up:
         gone = replace(out, state=State.REMOVED, ended_at=now, reason=f"out for too long: {why}")
         return gone, mail_to(gone, Letter.REMOVED, now, f"It has been out for too long: {why}")
-    if length >= settings.tell_after and out.told_at is None:
+    if length >= tell and out.told_at is None:
         told = replace(out, told_at=now)
         return told, mail_to(told, Letter.OUT, now, why)
     return out, None

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -97,7 +97,7 @@ async def form_of(request: Request) -> dict[str, str]:
                 if len(body) > MAX_BODY:
                     raise Malformed("This form is too long.")
         pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=MAX_FIELDS)
-    except (TimeoutError, ValueError) as error:
+    except (TimeoutError, ValueError, ClientDisconnect) as error:
         raise Malformed("This form did not arrive whole.") from error
     fields = dict(pairs)
     if len(fields) != len(pairs) or any(len(value) > MAX_FIELD for value in fields.values()):
@@ -122,8 +122,11 @@ class Forms:
         return cookie, self._signer.sign(Purpose.FORM, cookie, secrets.token_hex(4), now=now, life=FORM_LIFE)
 
     def check(self, request: Request, fields: Mapping[str, str], now: Instant) -> None:
-        """Raises Refused for a form that this browser did not get here."""
+        """Raises Refused for a form that this browser did not get here, or that a page of another site sends: a
+        neighbour in the same domain can set cookies here, but not what the browser says of itself."""
         cookie = request.cookies.get(FORM_COOKIE, "")
+        if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+            raise Refused("This form comes from another site. Please fill it in here.")
         words = "The form stood open for too long, or your browser keeps no cookies for this site. Please send it again."
         try:
             token = self._signer.read(Purpose.FORM, fields.get("form", ""))

@@ -26,7 +26,9 @@ def checked_mailbox(text: str) -> str:
         raise ValueError("write an e-mail address, such as you@example.org")
     if not domain.isascii():
         raise ValueError("write the domain of the e-mail address in its xn-- form")
-    if len(text) > MAX_MAILBOX or _MAILBOX.fullmatch(text) is None:
+    # `=?` begins an encoded word: readers of a mail's header, mail servers among them, see another address there.
+    # Beyond ASCII there are letters whose other case is a plain one, so that two owners would look like one.
+    if len(text) > MAX_MAILBOX or _MAILBOX.fullmatch(text) is None or "=?" in local or not text.isascii():
         raise ValueError("this e-mail address has characters that no mail server takes, or is too long")
     return f"{local}@{domain.lower()}"
 

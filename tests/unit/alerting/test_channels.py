@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,15 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from daemon_double import T0
-from nodegate.alerting.channels import CommandChannel, WebhookChannel, signature
+from nodegate.alerting.channels import CommandChannel, EmailChannel, WebhookChannel, signature
 from nodegate.alerting.notices import documents, for_slack, in_words, payload
 from nodegate.alerting.rules import Alert, Notice, Rule
-from nodegate.errors import Unavailable
+from nodegate.errors import Refused, Unavailable
 from nodegate.model import Instant
 from nodegate.settings import ChannelSettings
+from nodegate.settings.mail import MailSettings
 from nodegate.telemetry.kinds import Severity
+from portal_rig import MailServer
 from support import free_port, until
 
 Serve = Callable[[Callable[[web.Request], Awaitable[web.StreamResponse]]], Awaitable[str]]
@@ -169,6 +172,42 @@ async def test_a_command_that_fails_is_quoted() -> None:
         await command("sh", "-c", "echo out of paper >&2; exit 3").deliver(document(alert()), "1")
     with pytest.raises(Unavailable, match="cannot be started"):
         await command("/no/such/program").deliver(document(alert()), "1")
+
+
+async def test_a_command_is_over_when_it_ends_whatever_it_leaves_in_the_background(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    program = f"sleep 600 & echo $! > {pid}; echo enough said >&2"
+    await command("sh", "-c", program).deliver(document(alert()), "1")
+    with pytest.raises(Unavailable, match="ended with 4: enough said"):
+        await command("sh", "-c", f"kill $(cat {pid}); {program}; exit 4").deliver(document(alert()), "1")
+    psutil.Process(int(pid.read_text())).kill()
+
+
+async def test_hostile_words_are_data_for_a_command_and_no_program(tmp_path: Path) -> None:
+    words = f"$(touch {tmp_path}/a) `touch {tmp_path}/b`; touch {tmp_path}/c\nX=1\x00 --help"
+    out = tmp_path / "out"
+    found = document(alert("$(touch x)", text=words))
+    await command("sh", "-c", f"cat > {out}; env >> {out}").deliver(found, "1")
+    assert os.listdir(tmp_path) == ["out"]
+    given = payload(found)
+    assert out.read_text().startswith(given)
+    assert "touch" not in out.read_text()[len(given) :]
+
+
+async def test_an_address_that_is_refused_for_good_costs_no_other_recipient_the_alert() -> None:
+    with MailServer() as server:
+        mail = MailSettings(server=f"127.0.0.1:{server.port}", security="none", sender="gate@fleet.example")
+        to = ("late@fleet.example", "gone@fleet.example")
+        channel = EmailChannel(ChannelSettings(kind="email", to=to), mail)
+        answers = {to[0]: "451 come back later", to[1]: "550 no such user"}
+        server.refuse = answers.get
+        with pytest.raises(Unavailable, match="451 come back later"):
+            await channel.deliver(document(alert()), "1")
+        del answers["late@fleet.example"]
+        await channel.deliver(document(alert()), "1")
+        assert [mail.to for mail in server.mails] == ["late@fleet.example"]
+        with pytest.raises(Refused, match=r"gone@fleet\.example: .* 550 no such user"):
+            await channel.deliver(document(alert()), "2")
 
 
 async def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path) -> None:

@@ -118,3 +118,14 @@ async def test_only_so_many_wait_and_the_oldest_go_first(tmp_path: Path) -> None
     await rig.rounds(2)
     assert sorted(rig.receiver.taken) == [3, 4]
     await rig.store.close()
+
+
+async def test_a_clock_that_was_ahead_before_a_restart_holds_no_alert_back(rig: Rig) -> None:
+    rig.clock.forward(1e9)
+    await rig.put(1)
+    rig.receiver.error = Unavailable("away")
+    await rig.outbox.deliver("ops")
+    rig.clock.forward(-1e9)
+    rig.receiver.error = None
+    await rig.outbox.deliver("ops")
+    assert rig.receiver.taken == [1]

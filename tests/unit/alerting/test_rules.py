@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodegate.alerting.rules import Alert, Key, Notice, Rule, Silence, due, observe, told
+from nodegate.alerting.rules import Alert, Key, Notice, Rule, Silence, due, not_ahead, observe, told
 from nodegate.alerting.signals import Signal
 from nodegate.model import Instant, Seconds
 from nodegate.telemetry.kinds import Severity
@@ -34,9 +34,9 @@ class Desk:
         self.silences: tuple[Silence, ...] = ()
         self.said: list[tuple[float, Notice]] = []
 
-    def at(self, seconds: float, *signals: Signal) -> tuple[Notice, ...]:
+    def at(self, seconds: float, *signals: Signal, unknown: Set[str] = frozenset()) -> tuple[Notice, ...]:
         now = Instant(T0 + seconds)
-        after = observe(self.rules, self.alerts, signals, now)
+        after = observe(self.rules, self.alerts, signals, now, unknown)
         notices = due(self.rules, after, self.silences, now)
         self.alerts = told(after, notices, now)
         self.said += [(seconds, notice) for notice in notices]
@@ -232,3 +232,46 @@ def test_an_alert_whose_rule_is_gone_is_dropped() -> None:
     desk.rules = (replace(rule(), name="other"),)
     desk.at(101, down())
     assert [key[0] for key in desk.alerts] == ["other"]
+
+
+UNKNOWN = frozenset({"node/a"})
+
+
+def test_a_restart_in_the_middle_of_a_hold_does_not_begin_it_anew() -> None:
+    desk = Desk(rule(group=Seconds(0.0)))
+    desk.between(0, 40, down())
+    for second in range(40, 50):  # a fresh daemon has not judged the node yet
+        assert desk.at(second, unknown=UNKNOWN) == ()
+    assert desk.between(50, 60, down()) == []
+    [notice] = desk.at(60, down())
+    assert [alert.since for alert in notice.firing] == [T0]
+
+
+def test_ignorance_is_no_good_news() -> None:
+    desk = Desk(rule(hold=Seconds(0.0), group=Seconds(0.0)))
+    desk.at(0, down())
+    for second in range(1, 100):
+        assert desk.at(second, unknown=UNKNOWN) == ()
+    assert desk.between(100, 129) == []  # well, but not for long enough yet
+    [notice] = desk.at(129)
+    assert subjects(notice.ended) == ["node/a"]
+
+
+def test_ignorance_does_not_keep_what_only_happened() -> None:
+    desk = Desk(rule(name="told", on=("neighbour-dead",), hold=Seconds(0.0), group=Seconds(0.0)))
+    desk.at(0, Signal("neighbour-dead", "node/a", 1.0, "dead"))
+    desk.at(31, unknown=UNKNOWN)
+    assert desk.alerts == {}
+
+
+def test_a_clock_that_was_ahead_before_a_restart_silences_no_alert() -> None:
+    desk = Desk(rule(hold=Seconds(0.0), group=Seconds(0.0)))
+    desk.at(1e9, down())
+    now = Instant(T0)
+    desk.alerts = {key: not_ahead(alert, now) for key, alert in desk.alerts.items()}
+    assert desk.at(3599, down()) == ()
+    [again] = desk.at(3600, down())
+    assert subjects(again.firing) == ["node/a"]
+    assert desk.between(3601, 3629) == []
+    [over] = desk.between(3629, 3640)
+    assert subjects(over.ended) == ["node/a"]

@@ -8,7 +8,7 @@ import pytest
 from daemon_double import T0, a_server, a_verdict, an_iri, running
 from nodegate.alerting.defaults import DEFAULT_RULES, rules_of
 from nodegate.alerting.facts import DAY, Facts
-from nodegate.alerting.signals import signals
+from nodegate.alerting.signals import signals, unknown
 from nodegate.errors import BadDocument
 from nodegate.model import (
     Instant,
@@ -51,6 +51,13 @@ def test_a_healthy_node_tells_its_numbers() -> None:
     verdict = a_verdict("a", height=10, height_at=T0, peers=3, lag=0)
     shown = snapshot(verdict, observations=reading(height=10, claimed_tip=17))
     assert values(shown) == {"node-lag": 7, "node-neighbours": 3, "node-still": 100, "pool-out": 0}
+
+
+def test_only_a_node_that_should_serve_and_is_not_judged_is_unknown() -> None:
+    assert unknown(snapshot(a_verdict("a", Status.UNKNOWN))) == {"node/a"}
+    assert unknown(snapshot(a_verdict("a"), judgement=Judgement())) == {"node/a"}
+    assert unknown(snapshot(a_verdict("a", Status.DOWN))) == frozenset()
+    assert unknown(snapshot(a_verdict("a", Status.UNKNOWN), Intent.DRAIN)) == frozenset()
 
 
 def test_a_node_that_is_down_tells_only_that() -> None:

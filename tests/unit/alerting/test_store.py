@@ -154,3 +154,18 @@ async def test_after_closing_everything_is_unavailable(store: EventStore) -> Non
     await store.close()
     with pytest.raises(Unavailable, match="stopping"):
         await store.said()
+
+
+async def test_whoever_follows_a_log_that_was_damaged_is_told_the_new_one_from_its_beginning(
+    tmp_path: Path,
+) -> None:
+    first = open_store(tmp_path / "events.db")
+    last = (await first.append([happened(str(number)) for number in range(9)]))[-1].id
+    await first.close()
+    (tmp_path / "events.db").write_bytes(b"not a database" * 100)
+    second = open_store(tmp_path / "events.db")
+    assert await texts(second, after=last, first=True) == []
+    [new] = await second.append([happened("new")])
+    assert await texts(second, after=last, first=True) == ["new"]
+    assert await texts(second, after=new.id, first=True) == []
+    await second.close()

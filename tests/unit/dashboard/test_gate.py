@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -56,7 +57,10 @@ class StandIn:
             )
             return
         while True:
-            self.heard.append(await receive())
+            message = await receive()
+            if message["type"] == "websocket.connect":
+                continue
+            self.heard.append(message)
             if self.heard[-1]["type"] == "websocket.disconnect":
                 return
 
@@ -109,7 +113,8 @@ class Socket:
         }  # fmt: skip
 
     async def run(self, *texts: str) -> None:
-        messages: list[Message] = [{"type": "websocket.receive", "text": text} for text in texts]
+        messages: list[Message] = [{"type": "websocket.connect"}]
+        messages += [{"type": "websocket.receive", "text": text} for text in texts]
         messages.append({"type": "websocket.disconnect", "code": 1000})
 
         async def receive() -> Message:
@@ -122,7 +127,12 @@ class Socket:
 
     @property
     def refused(self) -> bool:
-        return [message["type"] for message in self.sent] == ["websocket.close"]
+        return bool(self.sent)  # the pages here say nothing
+
+    @property
+    def told(self) -> list[str]:
+        """What the page was told before that."""
+        return [message["text"] for message in self.sent if message["type"] == "websocket.send"]
 
 
 @pytest.fixture
@@ -240,6 +250,33 @@ async def test_nothing_else_can_be_sent_to_pages(rig: Rig, browser: httpx.AsyncC
 
 async def test_a_form_is_bounded(browser: httpx.AsyncClient) -> None:
     assert (await login(browser, "x" * MAX_FORM)).status_code == 413
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [{"type": "http.request", "body": b"&".join(b"a%d=1" % n for n in range(11)), "more_body": False}],
+        [{"type": "http.request", "body": b"pass", "more_body": True}, {"type": "http.disconnect"}],
+    ],
+)
+async def test_a_form_of_many_fields_or_half_of_one_is_no_fault_of_ours(
+    rig: Rig, said: list[Message]
+) -> None:
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return said.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope: Scope = {
+        "type": "http", "method": "POST", "path": "/ui/login", "raw_path": b"/ui/login", "query_string": b"",
+        "root_path": "", "scheme": "http", "server": ("127.0.0.1", 80), "client": ("192.0.2.9", 1),
+        "headers": Headers(headers={"host": HOST, **OWN}).raw,
+    }  # fmt: skip
+    await rig.gate(scope, receive, send)
+    assert sent[0]["status"] == 413
 
 
 async def test_after_some_failures_one_waits_but_the_token_still_opens_it(
@@ -385,6 +422,31 @@ async def test_a_socket_without_a_session_is_refused(rig: Rig, cookie: str | Non
     assert socket.refused
 
 
+async def test_a_page_whose_session_is_over_is_told_to_load_itself_anew(rig: Rig) -> None:
+    """Else it would try again for ever, and show what it knew last: as after a restart of nodegate."""
+    socket = rig.socket("nodegate_80=of a former life")
+    await socket.run("40", '42["event",{}]')
+    assert socket.refused
+    assert [text[:2] for text in socket.told] == ["0{", "44"]
+    assert json.loads(socket.told[1][2:]) == {"message": "Implicit handshake failed"}
+    assert rig.pages.scopes == []
+    for cookie, origin in ((None, f"http://{HOST}"), ("nodegate_80=x", "http://evil.example")):
+        stranger = rig.socket(cookie, origin=origin)
+        await stranger.run("40")
+        assert (stranger.refused, stranger.told) == (True, [])
+
+
+async def test_whoever_comes_with_a_session_that_is_over_is_told_so(
+    rig: Rig, browser: httpx.AsyncClient
+) -> None:
+    await login(browser)
+    rig.passwords.put(Role.OPERATOR, "a brand new password")
+    answer = await browser.get("/ui/nodes", follow_redirects=True)
+    assert answer.url.path == "/ui/login"
+    assert "Your session has ended" in answer.text
+    assert 'value="/ui/nodes"' in answer.text
+
+
 async def test_a_socket_elsewhere_is_refused(rig: Rig) -> None:
     socket = Socket(rig, await a_cookie(rig), {}, path="/ui/nodes")
     await socket.run()
@@ -427,7 +489,7 @@ async def test_a_socket_ends_with_its_session_before_what_it_says_is_heard(rig: 
         await socket.run('42["event",{}]')
 
     await run()
-    assert socket.refused  # it was not even accepted
+    assert socket.refused
     rig.passwords.put(Role.OPERATOR, PASSWORD)
     socket = rig.socket(await a_cookie(rig))
     texts = iter(['42["event",1]', '42["event",2]'])

@@ -11,6 +11,7 @@ from nodegate.dashboard import hub as hubs
 from nodegate.dashboard.hub import Hub, Look
 from nodegate.dashboard.sessions import Sessions
 from nodegate.dashboard.source import Source
+from nodegate.errors import Unavailable
 from support import until
 
 
@@ -100,3 +101,26 @@ async def test_while_nobody_looks_nothing_is_read(
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+async def test_a_look_that_fails_is_said_and_the_next_one_is_shown(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(hubs, "EVERY", 0.01)
+    seen: list[Look] = []
+    real, faults = hub.refresh, [KeyError("x"), Unavailable("away")]
+
+    async def refresh() -> Look:
+        if faults:
+            raise faults.pop(0)
+        return await real()
+
+    monkeypatch.setattr(hub, "refresh", refresh)
+    hub.watch("page", seen.append, lambda: True)
+    task = asyncio.create_task(hub.run())
+    try:
+        await until(lambda: seen, what="the page is shown what happens")
+    finally:
+        task.cancel()
+    assert "by a fault of nodegate's own" in caplog.text
+    assert "the dashboard cannot look: away" in caplog.text

@@ -39,6 +39,7 @@ class Rig:
     failure: NodegateError | None = None
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     statuses: dict[str, Status] = field(default_factory=dict)
+    reasons: tuple[str, ...] = ("it is ill",)
     states: Counter[str] = field(default_factory=Counter)
     asked: list[str] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
@@ -68,7 +69,7 @@ class Rig:
     def snapshot(self) -> Snapshot:
         verdicts = {
             node: Verdict(
-                node_id=node, status=status, since=T0, reasons=("it is ill",) if status is Status.DOWN else ()
+                node_id=node, status=status, since=T0, reasons=self.reasons if status is Status.DOWN else ()
             )
             for node, status in self.statuses.items()
         }

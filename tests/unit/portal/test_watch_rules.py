@@ -93,6 +93,27 @@ def test_a_node_that_stays_out_is_removed_but_not_while_the_whole_fleet_is_out()
     assert "it is ill" in gone.reason
 
 
+def test_a_node_of_which_nothing_is_known_is_neither_out_nor_back_nor_removed() -> None:
+    out = replace(ACTIVE, out_since=NOW, told_at=NOW)
+    assert after(out, seen(Status.UNKNOWN), 1e6) == (out, None)
+    assert after(ACTIVE, seen(Status.UNKNOWN), 1e6) == (ACTIVE, None)
+
+
+@pytest.mark.parametrize("tell_after", [100.0, 5000.0])
+def test_whoever_was_not_told_in_time_is_told_before_the_node_is_removed(tell_after: float) -> None:
+    """As after a gateway that stood still for weeks."""
+    portal = PORTAL.model_copy(update={"tell_after": tell_after})
+    lead = min(tell_after, 1000.0)
+    out = replace(ACTIVE, out_since=NOW)
+    told, mail = next_state(out, seen(Status.DOWN), Instant(NOW + 1e6), Seconds(2.0), portal)
+    assert mail is not None
+    assert (told.state, mail.letter) == (State.ACTIVE, Letter.OUT)
+    kept, mail = next_state(told, seen(Status.DOWN), Instant(NOW + 1e6 + lead - 1), Seconds(2.0), portal)
+    assert (kept.state, mail) == (State.ACTIVE, None)
+    gone, _ = next_state(told, seen(Status.DOWN), Instant(NOW + 1e6 + lead), Seconds(2.0), portal)
+    assert gone.state is State.REMOVED
+
+
 @pytest.mark.parametrize(
     "what", [seen(Status.UP, Intent.REMOVE), Seen(node=None, verdict=None, fleet_up=True)]
 )

@@ -15,6 +15,7 @@ from nodegate.dashboard.frame import Frame, button, card, facts, tag
 from nodegate.dashboard.grid import Column, Grid, Row
 from nodegate.dashboard.hub import Look
 from nodegate.dashboard.words import clock, number, window
+from nodegate.telemetry.kinds import Event
 from nodegate.views import NodeDetail, node_detail
 
 EVENTS = (
@@ -175,13 +176,13 @@ def _history(frame: Frame, node_id: str) -> None:
             columns=EVENTS,
             empty="Nothing yet.",
         )
-    shown: list[int] = []
+    shown: list[Event] = []
 
     def show(look: Look) -> None:
         events = [event for event in frame.site.source.history.events() if event.subject == f"node/{node_id}"]
-        if shown == [len(events)]:
+        if shown == events:
             return
-        shown[:] = [len(events)]
+        shown[:] = events
         grid.show(
             {"id": place, "at": clock(event.at), "severity": event.severity.value, "text": event.text}
             for place, event in enumerate(reversed(events))
