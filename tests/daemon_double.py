@@ -38,7 +38,9 @@ from nodegate.model import (
 )
 from nodegate.policy.check import Finding, require_sound
 from nodegate.policy.compile import compile_policy
+from nodegate.policy.difference import differences
 from nodegate.policy.document import LoadedPolicy, kind_of, load_policy
+from nodegate.policy.inforce import Applied
 from nodegate.protocols import adapters
 from nodegate.settings import Settings
 from nodegate.telemetry import Telemetry
@@ -130,17 +132,6 @@ class MemoryRegistry:
             raise Unavailable(self.lost)
 
 
-@dataclass(frozen=True, kw_only=True)
-class AppliedDouble:
-    """What came of an apply."""
-
-    kind: str
-    version: str
-    before: str
-    warnings: tuple[Finding, ...] = ()
-    reload: str = ""
-
-
 class MemoryPolicies:
     """The contract of the daemon's policies in memory. `refusal` is what HAProxy says to the next apply."""
 
@@ -163,20 +154,29 @@ class MemoryPolicies:
     def version(self, kind: str) -> str:
         return compile_policy(self.loaded(kind).policy).version
 
-    async def apply(self, document: Document) -> AppliedDouble:
+    async def apply(self, document: Document) -> Applied:
         warnings = require_sound(load_policy(kind_of(document), document))
         return self._put(kind_of(document), document, warnings)
 
-    async def withdraw(self, kind: str) -> AppliedDouble:
+    async def withdraw(self, kind: str) -> Applied:
         self.loaded(kind)
         return self._put(kind, None, ())
 
-    def _put(self, kind: str, document: Document | None, warnings: tuple[Finding, ...]) -> AppliedDouble:
+    def _put(self, kind: str, document: Document | None, warnings: tuple[Finding, ...]) -> Applied:
         if self.refusal is not None:
             raise Refused(self.refusal)
         before = self.version(kind) if kind in self.documents else ""
+        former = self.loaded(kind).policy if kind in self.documents else None
         self.documents[kind] = document
-        return AppliedDouble(kind=kind, version=self.version(kind), before=before, warnings=warnings)
+        changes = () if former is None else differences(former, self.loaded(kind).policy)
+        return Applied(
+            kind=kind,
+            version=self.version(kind),
+            before=before,
+            changes=tuple(changes),
+            warnings=warnings,
+            reload="",
+        )
 
 
 class MemoryFirewall:

@@ -180,6 +180,7 @@ async def test_access_rules_hold_for_the_connection_and_for_all_it_speaks_for(ri
     assert (refused.status, refused.body) == (403, b"access denied")
     assert (await rig.get("/deny")).node == "deny-1"
     assert (await rig.get("/deny", X_Forwarded_For="8.8.8.8, 10.1.2.3")).status == 403
+    assert (await rig.get("/deny", X_Forwarded_For='", 10.1.2.3')).status == 403  # quotes hide nothing
     assert (await rig.get("/deny", X_Forwarded_For="10.2.2.2")).node == "deny-1"
     assert (await rig.get("/inner", X_Forwarded_For="10.1.3.3")).node == "inner-1"
     assert (await rig.get("/inner", X_Forwarded_For="10.1.2.3")).status == 403

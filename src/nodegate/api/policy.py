@@ -14,10 +14,9 @@ from nodegate.api.errors import ErrorDocument
 from nodegate.documents import Document, parse
 from nodegate.errors import BadDocument, Fault
 from nodegate.policy.check import Finding
-from nodegate.policy.difference import Difference, differences, is_open
+from nodegate.policy.difference import Difference, is_open
 from nodegate.policy.document import kind_of
 from nodegate.policy.inforce import Applied
-from nodegate.policy.values import Policy
 from nodegate.telemetry import Event, record
 from nodegate.views.policy import (
     DifferenceRow,
@@ -83,17 +82,15 @@ def _add_writing(router: APIRouter, context: ApiContext) -> None:
         try:
             document = parse(new.toml, file=new.file)
             _require_kind(document, kind)
-            before = _policy(context, kind)
             applied = await context.policies.apply(document)
         except BadDocument as error:
             raise _with_lines(error) from error
-        return _applied(context, applied, before)
+        return _applied(context, applied)
 
     @router.delete("/{kind}", summary="Back to the shipped policy", responses=_responses(403, 404, 409, 503))
     async def withdraw_policy(kind: str) -> PolicyApplied:
         """Drop the operator's document of that kind."""
-        before = context.policies.loaded(kind).policy
-        return _applied(context, await context.policies.withdraw(kind), before)
+        return _applied(context, await context.policies.withdraw(kind))
 
 
 def _row(context: ApiContext, kind: str) -> PolicyRow:
@@ -110,18 +107,13 @@ def _row(context: ApiContext, kind: str) -> PolicyRow:
     )
 
 
-def _policy(context: ApiContext, kind: str) -> Policy | None:
-    return context.policies.loaded(kind).policy if kind in context.policies.kinds() else None
-
-
 def _require_kind(document: Document, kind: str) -> None:
     if kind_of(document) != kind:
         raise BadDocument([document.fault(("kind",), f"this document is not for {kind!r}")])
 
 
-def _applied(context: ApiContext, applied: Applied, before: Policy | None) -> PolicyApplied:
+def _applied(context: ApiContext, applied: Applied) -> PolicyApplied:
     context.wake()
-    changes = () if before is None else differences(before, context.policies.loaded(applied.kind).policy)
     record(
         log,
         logging.INFO,
@@ -129,7 +121,7 @@ def _applied(context: ApiContext, applied: Applied, before: Policy | None) -> Po
         f"the policy of {applied.kind} is version {applied.version} now",
         kind=applied.kind,
         before=applied.before or None,
-        changes=len(changes),
+        changes=len(applied.changes),
         reload=applied.reload or None,
     )
     return PolicyApplied(
@@ -137,7 +129,7 @@ def _applied(context: ApiContext, applied: Applied, before: Policy | None) -> Po
         version=applied.version,
         before=applied.before,
         reload=applied.reload,
-        differences=tuple(difference_row(change) for change in changes),
+        differences=tuple(difference_row(change) for change in applied.changes),
         warnings=tuple(finding_row(finding) for finding in applied.warnings),
     )
 

@@ -10,9 +10,10 @@ from pydantic import ValidationError
 from nodegate.cli.options import client
 from nodegate.cli.target import has_daemon
 from nodegate.documents import load
-from nodegate.errors import Malformed, NotFound
-from nodegate.policy.document import LoadedPolicy, kind_of, load_policy
+from nodegate.errors import BadDocument, Fault, Malformed, NotFound
+from nodegate.policy.document import KINDS, LoadedPolicy, kind_of, load_policy
 from nodegate.policy.values import Policy
+from nodegate.protocols import adapters
 
 SHIPPED = "shipped"
 
@@ -57,11 +58,22 @@ def in_force(
 
 
 def shipped(kind: str, where: str) -> InForce:
-    """The shipped policy of `kind`."""
+    """The shipped policy of `kind`. Raises BadDocument for a kind that no node has."""
+    if fault := _unknown(kind):
+        raise BadDocument([Fault(file="--kind", line=None, key="", message=fault)])
     return InForce(policy=load_policy(kind).policy, where=where)
 
 
 def load_file(file: Path, kind: str | None = None) -> LoadedPolicy:
     """The operator's document in `file` over the shipped one. Raises BadDocument."""
     document = load(file)
-    return load_policy(kind or kind_of(document), document)
+    name = kind or kind_of(document)
+    if fault := _unknown(name):
+        raise BadDocument([document.fault(("kind",), fault)])
+    return load_policy(name, document)
+
+
+def _unknown(kind: str) -> str | None:
+    """What is wrong with a kind that no adapter knows: it would quietly get the policy of any HTTP API."""
+    known = sorted({*KINDS, *adapters()})
+    return None if kind in known else f"there are no nodes of kind {kind!r}; known are {', '.join(known)}"

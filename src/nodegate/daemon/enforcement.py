@@ -69,7 +69,7 @@ def _maps(policy: Policy, compiled: Compiled) -> dict[str, dict[str, str]]:
         SUSPECTS: shortcuts.suspects(policy),
         TEXTS: _cors_texts(policy),
         own_map("networks", kind): _networks(policy, maps["networks"]),
-        own_map("proxies", kind): dict(maps["proxies"]),
+        own_map("proxies", kind): {**_no_relatives(maps["proxies"]), **maps["proxies"]},
         own_map("keys", kind): dict(maps["keys"]),
         own_map("cors", kind): _cors_origins(policy.cors),
         **{own_map(name, kind): entries for name, entries in _room(policy, maps["limits"]).items()},
@@ -112,8 +112,16 @@ def _bound(number: str) -> str:
 
 def _networks(policy: Policy, listed: Mapping[str, str]) -> dict[str, str]:
     """The networks' standing; when only listed ones are served, all others are closed."""
-    closed = dict.fromkeys(("0.0.0.0/0", "::/0"), "closed") if policy.client.allowed else {}
-    return {**closed, **listed}
+    others = (
+        dict.fromkeys(("0.0.0.0/0", "::/0"), "closed") if policy.client.allowed else _no_relatives(listed)
+    )
+    return {**others, **listed}
+
+
+def _no_relatives(listed: Mapping[str, str]) -> dict[str, str]:
+    """Entries that keep IPv6 addresses from being taken for IPv4 ones. What HAProxy finds in no IPv6 network it looks
+    up again by the IPv4 address within, as which 6to4 (RFC 3056) and compatible addresses (RFC 4291) count too."""
+    return dict.fromkeys(("2002::/16", "::/96"), "open") if any("." in network for network in listed) else {}
 
 
 def _cors_texts(policy: Policy) -> dict[str, str]:

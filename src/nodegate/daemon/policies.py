@@ -14,6 +14,7 @@ from nodegate.documents import Document, load
 from nodegate.errors import BadDocument, Conflict, NodegateError, NotFound, Refused, Unavailable
 from nodegate.haproxy.guarded import Enforcement, Guarded
 from nodegate.policy.check import require_sound
+from nodegate.policy.difference import differences
 from nodegate.policy.document import LoadedPolicy, kind_of, load_policy
 from nodegate.policy.inforce import Applied
 from nodegate.settings import Settings
@@ -130,6 +131,7 @@ class Policies:
                 kind=kind,
                 version=after.enforcement.version,
                 before=before.enforcement.version,
+                changes=tuple(differences(before.loaded.policy, loaded.policy)),
                 warnings=warnings,
                 reload=reload,
             )

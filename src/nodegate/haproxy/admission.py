@@ -18,7 +18,17 @@ from nodegate.haproxy.counters import (
     TRACK_METHOD,
     TRACK_SHORT,
 )
-from nodegate.haproxy.guarded import ACCOUNTS, KEY_METHODS, Enforcement, Guarded, guarded_only, only, own_map
+from nodegate.haproxy.guarded import (
+    ACCOUNTS,
+    KEY_METHODS,
+    PROXY,
+    UNMAPPED,
+    Enforcement,
+    Guarded,
+    guarded_only,
+    only,
+    own_map,
+)
 from nodegate.haproxy.paths import map_reference
 from nodegate.haproxy.rates import rate_lines
 from nodegate.haproxy.shortcuts import lookup_lines
@@ -32,11 +42,7 @@ def request_lines(guarded: Guarded) -> tuple[Words, ...]:
     if not guarded.used:
         return ()
     return (
-        *(
-            line
-            for policy in guarded.used
-            for line in _identify(policy, only(guarded, policy), proxied=guarded.proxied)
-        ),
+        *(line for policy in guarded.used for line in _identify(policy, only(guarded, policy), guarded)),
         *_refuse_early(guarded),
         *_limits_of(guarded),
         *(line for policy in guarded.used for line in _api_key(policy, only(guarded, policy))),
@@ -74,24 +80,31 @@ def _admit(*when: str) -> tuple[Words, ...]:
     )  # fmt: skip
 
 
-def _identify(policy: Enforcement, these: Words, *, proxied: bool) -> tuple[Words, ...]:
+def _identify(policy: Enforcement, these: Words, guarded: Guarded) -> tuple[Words, ...]:
     """The client behind trusted proxies, and its network's standing."""
     proxies = f"var(txn.client),map_ip({map_reference(own_map('proxies', policy.kind))})"
+    believed = cond("var(txn.via)", "-m", "str", PROXY)
     lines: list[Words] = []
     if policy.proxied:
-        lines.append(set_var("via", proxies, *these))
+        lines += [set_var("via", proxies, *these), _unquoted(*believed)]
         for number in range(1, HOPS + 1):
             lines += [
-                set_var("hop", f"req.hdr_ip(x-forwarded-for,-{number})", *if_found("txn.via")),
+                set_var("hop", f"req.hdr_ip(x-forwarded-for,-{number})", *believed),
                 words("http-request", "unset-var(txn.via)", "if", *if_found("txn.via")),
                 # What is no address ends the walk: the last believed speaker is the client then.
-                set_var("client", r"var(txn.hop),concat(),regsub(^::ffff:,)", *if_found("txn.hop")),
+                set_var("client", f"var(txn.hop),concat(),{UNMAPPED}", *if_found("txn.hop")),
                 set_var("via", proxies, *if_found("txn.hop")),
                 words("http-request", "unset-var(txn.hop)", "if", *if_found("txn.hop")),
             ]
-    client = "var(txn.client)" if proxied else "src"
+    client = "var(txn.client)" if guarded.proxied else guarded.source
     networks = f"{client},map_ip({map_reference(own_map('networks', policy.kind))})"
     return (*lines, set_var("standing", networks, *these))
+
+
+def _unquoted(*when: str) -> Words:
+    """Cut X-Forwarded-For after its last quote. HAProxy takes what stands in quotes for one value, commas and all: a
+    client that sends a lone quote would hide what proxies say of it behind it."""
+    return words("http-request", "replace-header", "X-Forwarded-For", '^.*"([^"]*)$', r"-\1", "if", *when)
 
 
 def _refuse_early(guarded: Guarded) -> tuple[Words, ...]:
@@ -121,7 +134,9 @@ def _api_key(policy: Enforcement, these: Words) -> tuple[Words, ...]:
     given, count = if_found("txn.keys"), "var(txn.keys)"
     return (
         set_var("keys", "req.fhdr_cnt(x-api-key)", *these, *cond("req.fhdr(x-api-key)", "-m", "found")),
-        set_var("rule", "str(key-required)", *these, "!", *given, *cond("var(txn.limits),field(4,|)", "-m", "str", "1")),
+        # No browser sends a key with the question whether it may send one.
+        set_var("rule", "str(key-required)", *these, "!", *given, *cond("var(txn.limits),field(4,|)", "-m", "str", "1"),
+                "!", *cond("method", "OPTIONS")),
         set_var("key", known, *these, *given, *cond(count, "eq", 1)),
         set_var("rule", "str(key-unknown)", *these, *given, *unless_found("txn.key")),
         set_var("rule", "str(header-repeated)", *these, *given, *cond(count, "gt", 1)),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from nodegate.haproxy import peers
 from nodegate.haproxy.conditions import cond
 from nodegate.haproxy.config import Backend, Words, words
-from nodegate.haproxy.guarded import LIMITS, UNLIMITED, Guarded, own_map
+from nodegate.haproxy.guarded import LIMITS, PROXY, UNLIMITED, Guarded, own_map
 from nodegate.haproxy.paths import map_reference
 
 COUNTERS = 8
@@ -39,9 +39,10 @@ TABLES: Mapping[str, tuple[int, str, str, str]] = {
     METHODS: (160, "10k", "24h", "http_req_cnt,http_req_rate(10s),http_err_cnt,http_fail_cnt,bytes_out_cnt"),
     RATES: (192, "200k", "10m", "gpc0,gpc0_rate(10s),gpc1,gpc1_rate(1m)"),
     RULES: (128, "10k", "24h", "gpc0,gpc0_rate(1m)"),
-    BANS: (48, "100k", "25h", "gpt0,gpc0"),
+    BANS: (48, "100k", "595h", "gpt0,gpc0"),
 }
-"""Made always, so that any limit can change at run time. An entry costs about 200 bytes."""
+"""Made always, so that any limit can change at run time. An entry costs about 200 bytes. A ban is forgotten so long
+after it was made, however long it is: 24 days at most, and HAProxy knows no more than 596 hours."""
 
 LIMITING = (CLIENTS, CLIENTS_1M, RATES)
 """Tables that several gateways add up, each in entries of its own (`nodegate.haproxy.peers`)."""
@@ -72,15 +73,16 @@ def connection_lines(guarded: Guarded) -> tuple[Words, ...]:
     if not guarded.used:
         return ()
     exempt = [
-        cond(f"src,map_ip({map_reference(own_map(name, policy.kind))})", "-m", "str", value)
+        cond(f"{guarded.source},map_ip({map_reference(own_map(name, policy.kind))})", "-m", "str", value)
         for policy in guarded.used
-        for name, value in (("networks", "trusted"), ("proxies", "1"))
+        for name, value in (("networks", "trusted"), ("proxies", PROXY))
     ]
-    who = "src,ipmask(32,64),concat()"
     bound = f"str(connections),map_str_int({map_reference(LIMITS)},{UNLIMITED}),sub(sess.connections)"
     return (
         *(words("tcp-request", "connection", "accept", "if", *each) for each in exempt),
-        words("tcp-request", "connection", f"track-sc{TRACK_CONNECTIONS}", who, "table", CONNECTIONS),
+        words(
+            "tcp-request", "connection", f"track-sc{TRACK_CONNECTIONS}", "var(sess.who)", "table", CONNECTIONS
+        ),
         words("tcp-request", "connection", "set-var(sess.connections)", f"sc_conn_cur({TRACK_CONNECTIONS})"),
         words("tcp-request", "connection", "reject", "if", *cond(bound, "lt", 0)),
     )

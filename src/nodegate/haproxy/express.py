@@ -59,7 +59,7 @@ def express_lines(pool: str, guarded: Guarded, *, logged: bool) -> tuple[Words, 
     account = peers.own_key("var(sess.account)", guarded.sharing)
     told = accesslog.told_known(pool, kind, f"%[var(txn.line),field({TOLD_FIELD},|)]")
     return (
-        *known_verdict(kind, *_nobody_special(kind)),
+        *known_verdict(kind, *_nobody_special(kind, guarded.source)),
         words("http-request", f"track-sc{TRACK_SHORT}", account, "table", CLIENTS, "if", *known),
         words("http-request", f"track-sc{TRACK_LONG}", account, "table", CLIENTS_1M, "if", *known),
         set_var("pass", "bool(true)", *cond("var(txn.line)", "-m", "end", IS_PLAIN), *_well_within(kind)),
@@ -70,12 +70,12 @@ def express_lines(pool: str, guarded: Guarded, *, logged: bool) -> tuple[Words, 
     )  # fmt: skip
 
 
-def _nobody_special(kind: str) -> Words:
+def _nobody_special(kind: str, source: str) -> Words:
     """The pool takes every request; the client has no key, no listed network and no ban, not even an old one."""
     return (
         *cond(f"str({SOLE}),map_str({map_reference(ROUTES)})", "-m", "found"),
         "!", *cond("req.fhdr(x-api-key)", "-m", "found"),
-        "!", *cond(f"src,map_ip({map_reference(own_map('networks', kind))})", "-m", "found"),
+        "!", *cond(f"{source},map_ip({map_reference(own_map('networks', kind))})", "-m", "found"),
         "!", *cond(f"var(sess.who),in_table({BANS})"),
     )  # fmt: skip
 

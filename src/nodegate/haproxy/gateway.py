@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from nodegate.errors import Unsafe
 from nodegate.haproxy import accesslog, express, forwarding, guarding, peers, registration, replies, serving
@@ -14,7 +15,7 @@ from nodegate.haproxy.admission import admission_lines, cors_requests, request_l
 from nodegate.haproxy.backends import authorities, milliseconds, pool_backend
 from nodegate.haproxy.config import Config, Defaults, Frontend, Global, Words, words
 from nodegate.haproxy.counters import connection_lines, tables
-from nodegate.haproxy.guarded import MAIN_LANE, Guarded
+from nodegate.haproxy.guarded import MAIN_LANE, UNMAPPED, Guarded
 from nodegate.haproxy.health import health_frontend
 from nodegate.haproxy.paths import CERTIFICATE, ROUTES, Paths, map_reference
 from nodegate.haproxy.pools import SOLE, other_lanes, pool_names
@@ -68,7 +69,8 @@ def build(
     Raises Unsafe for a value that HAProxy could not take or would understand as something else.
     """
     names = pool_names(settings, pools)
-    guarded = express.settled(names, guarded or Guarded(), services)
+    mapped = any(place.startswith("[") for place in settings.gateway.listen)
+    guarded = replace(express.settled(names, guarded or Guarded(), services), mapped=mapped)
     return Config(
         process=_process(settings.gateway, paths, guarded, services),
         defaults=_defaults(settings.gateway),
@@ -166,8 +168,8 @@ def _clients(
             *([words("http-response", "set-var(txn.verdict)", "str(served)")] if guarded.used or logged else []),
             # The guard judges whole bodies only.
             *([words("option", "http-buffer-request")] if guarded.used or gateway.log_bodies else []),
+            *_client_address(guarded),
             *connection_lines(guarded),
-            *_client_address(gateway, guarded),
             *express.session_lines(guarded),
             *_identity(gateway.request_id_header, logged=logged),
             *(accesslog.request_lines(gateway.log_bodies) if logged else ()),
@@ -196,14 +198,15 @@ def _clients(
     )  # fmt: skip
 
 
-def _client_address(gateway: GatewaySettings, guarded: Guarded) -> tuple[Words, ...]:
+def _client_address(guarded: Guarded) -> tuple[Words, ...]:
     """Who asks, worked out once for each connection. An IPv4 address that came through an IPv6 listener is that
     IPv4 address. `sess.who` is how it is counted."""
-    mapped = any(place.startswith("[") for place in gateway.listen)
-    plain = ",regsub(^::ffff:,)" if mapped else ""
-    counted = words("tcp-request", "session", "set-var(sess.who)", "var(sess.client),ipmask(32,64),concat()")
+    plain = f",{UNMAPPED}" if guarded.mapped else ""
+    counted = words(
+        "tcp-request", "connection", "set-var(sess.who)", "var(sess.client),ipmask(32,64),concat()"
+    )
     return (
-        words("tcp-request", "session", "set-var(sess.client)", f"src,concat(){plain}"),
+        words("tcp-request", "connection", "set-var(sess.client)", f"src,concat(){plain}"),
         *([counted] if guarded.used else []),
     )
 

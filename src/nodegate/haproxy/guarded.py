@@ -43,6 +43,12 @@ ROOM_OPEN, ROOM_10S, ROOM_1M = ROOM_MAPS = ("room_open", "room_10s", "room_1m")
 LOOKUP_MAPS = (TRIVIAL, SUSPECTS)
 """Maps that are read only where some policy has calls that are looked up."""
 
+PROXY = "1"
+"""What the map of trusted proxies says of one. Other values are of addresses that HAProxy would mistake for one."""
+
+UNMAPPED = r'regsub("^::ffff:([0-9.]+)$","\1")'
+"""The converter that makes an IPv4 address in IPv6 clothes (`::ffff:192.0.2.1`) that IPv4 address, as text."""
+
 UNLIMITED = 2_000_000_000
 """No limit, in numbers."""
 
@@ -90,6 +96,8 @@ class Guarded:
     """All pools of the gateway have one and the same policy, so that no rule has to ask which one."""
     express: bool = False
     """Plain requests take the short way through the rules (`nodegate.haproxy.express`)."""
+    mapped: bool = False
+    """A listener takes IPv6, and with it IPv4 clients as `::ffff:192.0.2.1`, which no IPv4 network holds."""
     sharing: Sharing = field(default_factory=Sharing)
     """With which other gateways bans and counters are shared."""
 
@@ -102,6 +110,11 @@ class Guarded:
     def client(self) -> str:
         """The variable that has the client's address: the connection's own, or what trusted proxies say."""
         return "txn.client" if self.proxied else "sess.client"
+
+    @property
+    def source(self) -> str:
+        """The sample that has the connection's address."""
+        return "var(sess.client)" if self.mapped else "src"
 
     @property
     def who(self) -> str:

@@ -11,9 +11,13 @@ from nodegate.haproxy import peers
 from nodegate.haproxy.conditions import cond, if_found, is_kind, unless_found, unless_str
 from nodegate.haproxy.config import Words, words
 from nodegate.haproxy.counters import COUNTERS, TRACK_LONG, TRACK_SHORT
-from nodegate.haproxy.guarded import GUARD, UPGRADE_LANE, Enforcement, Guarded
+from nodegate.haproxy.guarded import GUARD, UPGRADE_LANE, Enforcement, Guarded, guarded_only
 from nodegate.haproxy.paths import map_reference
 from nodegate.haproxy.refusals import refusals_name
+
+STREAMS = 20
+"""Requests at once on one HTTP/2 connection. A request takes a buffer while its body comes in, and counts for
+`client.max_concurrent` only after that: with HAProxy's 100, one client's connections held 250 MB."""
 
 
 def process_lines(guarded: Guarded) -> tuple[Words, ...]:
@@ -24,6 +28,7 @@ def process_lines(guarded: Guarded) -> tuple[Words, ...]:
     return (
         words("lua-load-per-thread", guarded.program, map_reference(GUARD), *kinds),
         words("tune.stick-counters", COUNTERS),
+        words("tune.h2.fe.max-concurrent-streams", STREAMS),
         *peers.process_lines(guarded.sharing),
     )
 
@@ -77,7 +82,8 @@ def response_lines(guarded: Guarded) -> tuple[Words, ...]:
     """Tell browsers what the policy says, on every answer; a node's own opinion is replaced."""
     if not guarded.used:
         return ()
+    header, allowed = "Access-Control-Allow-Origin", if_found("txn.cors")
     return (
-        words("http-after-response", "set-header", "Access-Control-Allow-Origin", "%[var(txn.cors)]",
-              "if", *if_found("txn.cors")),
-    )  # fmt: skip
+        words("http-after-response", "del-header", header, "if", "!", *allowed, *guarded_only(guarded)),
+        words("http-after-response", "set-header", header, "%[var(txn.cors)]", "if", *allowed),
+    )

@@ -211,6 +211,8 @@ def _access() -> tuple[Words, ...]:
         set_var("access", treatment_of("access"), *if_found("txn.how")),
         _denied("if", *cond("var(txn.access)", "-m", "str", "closed")),
         _denied("if", *rule, *cond("req.hdr_cnt(x-forwarded-for)", "gt", SPEAKERS)),
+        # HAProxy takes what stands in quotes for one value, commas and all: addresses could hide in there.
+        _denied("if", *rule, *cond("req.fhdr(x-forwarded-for)", "-m", "sub", '"')),
     ]
     for number in range(SPEAKERS + 1):
         speaker = "src" if number == 0 else f"req.hdr_ip(x-forwarded-for,{number})"

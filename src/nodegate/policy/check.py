@@ -19,6 +19,8 @@ from nodegate.policy.values import ArgRule, ItemRule, Method, Policy
 Where = tuple[str | int, ...]
 Found = tuple["Level", Where, str]
 
+_NUMBERS = frozenset({"integer", "quantity"})
+
 
 class Level(StrEnum):
     """How bad a finding is."""
@@ -81,8 +83,10 @@ def _argument(key: Where, rule: ArgRule) -> Iterable[Found]:
         yield _error(key, "is both required and forbidden: nobody could call this method")
     if rule.min is not None and rule.max is not None and rule.min > rule.max:
         yield _error((*key, "min"), f"min {rule.min} is over max {rule.max}")
-    if (rule.min is not None or rule.max is not None) and rule.type not in {"integer", "quantity", "block"}:
-        yield _error((*key, "type"), f"min and max need type integer, quantity or block, not {rule.type}")
+    if (rule.min is not None or rule.max is not None) and rule.type not in _NUMBERS | {"any", "block"}:
+        yield _error(
+            (*key, "type"), f"min and max need type integer, quantity, block or any, not {rule.type}"
+        )
     if rule.min_items is not None and rule.max_items is not None and rule.min_items > rule.max_items:
         yield _error((*key, "min_items"), f"min_items {rule.min_items} is over max_items {rule.max_items}")
     lists = rule.min_items is not None or rule.max_items is not None or rule.items is not None
@@ -118,8 +122,24 @@ def _limits(policy: Policy) -> Iterable[Found]:
             yield _error((*key, "rate_overall"), "proof of work needs a limit for all clients together")
         if method.class_ == "pow" and policy.lane_concurrency(method) is None:
             yield _error((*key, "concurrency"), "proof of work needs a concurrency: it takes whole cores")
+        if not _rated(method) and not method.cost.base:
+            yield _warning(
+                (*key, "cost"), "a call may cost nothing, and no rate bounds it: it is never too much"
+            )
+        for path in method.cost.per_value:
+            if not _is_number(method.args.get(path)):
+                text = f"{path} may be something else than a number, which costs nothing: give it a type, or a max"
+                yield _warning((*key, "cost", "per_value", path), text)
         if _rated(method) and method.batch:
             yield _warning((*key, "batch"), "a batch counts once for a rate; forbid batches of rated methods")
+
+
+def _is_number(rule: ArgRule | None) -> bool:
+    """Whether only numbers are let through: with a bound, nothing else is but the tags of a block."""
+    if rule is None:
+        return False
+    bounded = rule.min is not None or rule.max is not None
+    return rule.type in _NUMBERS or (rule.type == "any" and bounded)
 
 
 def _rated(method: Method) -> bool:
@@ -203,6 +223,11 @@ def _headers(policy: Policy) -> Iterable[Found]:
         yield _error(("head", "user_agents_denied"), "* denies everybody")
     if any(not pattern.strip("*") for pattern in policy.body.denied):
         yield _error(("body", "denied"), "a pattern of only * denies everybody")
+    for origin in policy.cors.origins if policy.cors is not None else ():
+        if " " in origin:
+            yield _error(
+                ("cors", "origins"), f"{origin!r} has a space, which no origin has: name each on its own"
+            )
     if policy.body.max_bytes + policy.head.max_bytes + MAX_HEAD_RESERVE > 1_048_576:
         yield _warning(("body", "max_bytes"), "over 1 MiB of buffer for every connection: mind the memory")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,9 @@ MAX_HOPS = 4
 
 KEY_HEADER = "x-api-key"
 
+_IPV4 = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20}){3})(?::([0-9]{1,20}))?")
+_IN_BRACKETS = re.compile(r"^\[(.*)\]$")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
@@ -30,15 +34,18 @@ class Client:
     key: str | None = None
 
 
-def identify(policy: Policy, peer: str | None, headers: Sequence[tuple[str, bytes]]) -> Client:
-    """The client behind `peer`. Raises Refusal for its network or its key."""
+def identify(
+    policy: Policy, peer: str | None, headers: Sequence[tuple[str, bytes]], *, keyless: bool = False
+) -> Client:
+    """The client behind `peer`. `keyless` requests need no key. Raises Refusal for its network or its key."""
     address = None
     trusted = False
     if peer is not None:
         forwarded = [value for name, value in headers if name.lower() == "x-forwarded-for"]
         address = client_address(ipaddress.ip_address(peer), forwarded, policy.client.trusted_proxies)
         trusted = standing(policy, address) == "trusted"
-    key = _key(policy, [value for name, value in headers if name.lower() == KEY_HEADER])
+    values = [value for name, value in headers if name.lower() == KEY_HEADER]
+    key = None if keyless and not values else _key(policy, values)
     return Client(
         address=str(address) if address is not None else None,
         counted_as=counted_as(address) if address is not None else None,
@@ -56,11 +63,25 @@ def client_address(peer: Address, forwarded: Sequence[bytes], proxies: Sequence[
     for hop in list(reversed(hops))[:MAX_HOPS]:
         if not any(address in network for network in networks):
             break
-        try:
-            address = _plain(ipaddress.ip_address(hop.decode("ascii")))
-        except ValueError:
+        spoken = _spoken(hop)
+        if spoken is None:
             break
+        address = _plain(spoken)
     return address
+
+
+def _spoken(hop: bytes) -> Address | None:
+    """The address that a proxy names, as HAProxy reads it: an IPv4 address may have a port and leading zeros, an IPv6
+    address may stand in brackets and has no zone. None for anything else."""
+    text = hop.decode("latin-1")
+    if (found := _IPV4.fullmatch(text)) is not None:
+        parts = [int(part) for part in found.group(1).split(".")]
+        fits = all(part <= 255 for part in parts) and int(found.group(2) or 0) <= 65_535
+        return ipaddress.IPv4Address(bytes(parts)) if fits else None
+    try:
+        return ipaddress.IPv6Address(_IN_BRACKETS.sub(r"\1", text)) if "%" not in text else None
+    except ValueError:
+        return None
 
 
 def _plain(address: Address) -> Address:

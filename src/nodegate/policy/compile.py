@@ -74,9 +74,10 @@ def compile_policy(policy: Policy) -> Compiled:
 
 
 def guard_entries(policy: Policy) -> dict[str, str]:
-    """The program: KIND → `VERSION COUNT`, and KIND/VERSION/0 to COUNT-1 → JSON texts."""
+    """The program: KIND → `VERSION COUNT`, and KIND/VERSION/0 to COUNT-1 → JSON texts. Whoever obeys a version obeys
+    all of the policy: it is the digest of limits and lists, too, which the program does not hold."""
     texts = [json.dumps(part, separators=(",", ":")) for part in _parts(policy)]
-    version = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+    version = hashlib.sha256("\n".join([*texts, policy.model_dump_json()]).encode()).hexdigest()[:16]
     entries = {f"{policy.kind}/{version}/{number}": text for number, text in enumerate(texts)}
     return {policy.kind: f"{version} {len(texts)}", **entries}
 

@@ -106,8 +106,11 @@ def guard(policy: Policy, request: GuardRequest) -> GuardVerdict:
     """The verdict on `request`: network first, then head, key and body. Never raises, whatever the bytes."""
     client = Client()
     try:
-        client = identify(policy, request.peer, request.headers)
+        # No browser sends a key with the question whether it may send one.
+        client = identify(policy, request.peer, request.headers, keyless=request.method == "OPTIONS")
         outcome, rest_method = check_head(policy, request.method, request.target, request.headers)
+        if outcome is Outcome.UPGRADE:
+            _check_key(policy, client, ())
         if outcome in {Outcome.PREFLIGHT, Outcome.UPGRADE}:
             return GuardVerdict(allowed=True, outcome=outcome, client=client)
         if rest_method is not None:
@@ -118,7 +121,7 @@ def guard(policy: Policy, request: GuardRequest) -> GuardVerdict:
             )
         else:
             facts = judge_body(policy, request.body, request.height)
-        _check_key(policy, client, facts)
+        _check_key(policy, client, facts.methods)
     except Refusal as refusal:
         return refused(refusal, client)
     return GuardVerdict(allowed=True, outcome=outcome, facts=facts, client=client)
@@ -285,10 +288,9 @@ def _facts(policy: Policy, calls: Sequence[Call]) -> Facts:
     )
 
 
-def _check_key(policy: Policy, client: Client, facts: Facts) -> None:
-    if client.key is None:
-        return
-    covered = policy.keys[client.key].methods
-    for method in facts.methods:
-        if covered is not None and method not in covered:
-            raise Refusal("key-method", method)
+def _check_key(policy: Policy, client: Client, methods: Sequence[str]) -> None:
+    """A key that is limited to some methods covers single calls only: the gateway knows one method of a batch, and
+    none of what a WebSocket (no `methods`) will carry."""
+    covered = policy.keys[client.key].methods if client.key is not None else None
+    if covered is not None and (len(methods) != 1 or methods[0] not in covered):
+        raise Refusal("key-method", methods[0] if len(methods) == 1 else "more than one call")

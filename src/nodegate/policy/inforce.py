@@ -9,17 +9,19 @@ from typing import Protocol
 
 from nodegate.documents import Document
 from nodegate.policy.check import Finding
+from nodegate.policy.difference import Difference
 from nodegate.policy.document import LoadedPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """A policy was put in force. Versions are digests; `before` is "" when the kind had none, `reload` why
-    HAProxy was reloaded, "" when it was not."""
+    """A policy was put in force. Versions are digests; `before` is "" when the kind had none, `changes` are against
+    what it took the place of, `reload` says why HAProxy was reloaded, "" when it was not."""
 
     kind: str
     version: str
     before: str
+    changes: tuple[Difference, ...]
     warnings: tuple[Finding, ...]
     reload: str
 

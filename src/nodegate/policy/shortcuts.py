@@ -81,8 +81,10 @@ def _written(call: Mapping[str, object]) -> Iterator[str]:
 
 
 def _hash_lists(method: Method) -> Iterator[str]:
+    """Lists in which any hash is as good as any other: not those that have rules for single places."""
+    looked_into = {path.partition(".")[0] for path in method.args if "." in path}
     for name, rule in method.args.items():
-        if "." not in name and _is_hash_list(rule):
+        if "." not in name and name not in looked_into and _is_hash_list(rule):
             yield name
 
 

@@ -306,3 +306,22 @@ def test_errors_stop_an_apply_with_their_lines(
     bad.write_text('kind = "iri"\n[budget]\nban_after = 1\n')
     refusal = command("policy", "apply", str(bad))
     assert (refusal.code, "did not take" in refusal.err) == (5, True)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("try", "--policy", "shipped", "--kind", "iro"), ("show", "--kind", "iro")]
+)
+def test_a_kind_that_no_node_has_is_said_and_gets_no_other_kinds_policy(
+    command: Command, arguments: tuple[str, ...]
+):
+    done = command("policy", *arguments)
+    assert done.code == 3
+    assert "--kind: there are no nodes of kind 'iro'; known are evm, http, iri" in words(done.err)
+
+
+def test_a_document_for_a_kind_that_no_node_has_is_a_finding(command: Command, tmp_path: Path):
+    file = tmp_path / "own.toml"
+    file.write_text('# mine\nkind = "iro"\n')
+    done = command("policy", "check", str(file), "--json")
+    (finding,) = json.loads(done.out)["findings"]
+    assert (done.code, finding["line"], finding["key"], finding["level"]) == (3, 2, "kind", "error")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,29 @@ async def test_what_is_applied_is_on_disk_and_in_force_and_can_be_withdrawn(tmp_
     assert not (tmp_path / "policies" / "iri.toml").exists()
 
 
+@pytest.mark.parametrize(
+    "toml", ["[budget]\nper_10s = 5000\n", '[client]\ntrusted_proxies = ["10.0.0.0/8"]\n', "[classes.heavy]\nqueue_timeout = 3\n"]
+)  # fmt: skip
+async def test_an_apply_waits_for_what_the_guards_program_does_not_hold_too(
+    tmp_path: Path, toml: str
+) -> None:
+    found = policies(tmp_path, main={"kind": "iri"})
+    applied = await found.apply(parse(f'kind = "iri"\n{toml}', file="x"))
+    assert applied.version != applied.before
+
+
+async def test_of_two_applies_at_once_each_tells_what_it_changed(tmp_path: Path) -> None:
+    found = policies(tmp_path, main={"kind": "iri"})
+    documents = [
+        parse(f'kind = "iri"\n[methods.getNodeInfo]\ncost = {cost}\n', file="x") for cost in (3, 4, 4)
+    ]
+    first, second, third = await asyncio.gather(*(found.apply(document) for document in documents))
+    assert (second.before, third.before) == (first.version, second.version)
+    assert [[change.text for change in each.changes] for each in (first, second, third)] == [
+        ["cost: 3 units, was 1 unit"], ["cost: 4 units, was 3 units"], [],
+    ]  # fmt: skip
+
+
 async def test_a_refusal_of_the_data_plane_leaves_all_as_it_was(tmp_path: Path) -> None:
     driver = Obedient()
     driver.refuse = True
@@ -137,6 +161,16 @@ def test_a_key_has_limits_of_its_own_and_the_others_of_its_policy() -> None:
     open_to_all, of_key = (accounts[name].split("|") for name in ("iri", "iri/key/reader"))
     assert of_key[1] == "9000"
     assert (of_key[0], of_key[2], of_key[3]) == (open_to_all[0], open_to_all[2], "1")
+
+
+def test_ipv6_addresses_that_hold_a_listed_ipv4_address_have_entries_of_their_own() -> None:
+    maps = enforce(changed('[client]\ntrusted = ["192.0.2.0/24"]\ntrusted_proxies = ["10.0.0.0/8"]\n')).maps
+    relatives = {"2002::/16": "open", "::/96": "open"}
+    assert maps["networks-iri"] == relatives | {"192.0.2.0/24": "trusted"}
+    assert maps["proxies-iri"] == relatives | {"10.0.0.0/8": "1"}
+    assert enforce(changed('[client]\ntrusted = ["2002::/16"]\n')).maps["networks-iri"] == {
+        "2002::/16": "trusted"
+    }
 
 
 def test_listed_networks_close_all_others() -> None:

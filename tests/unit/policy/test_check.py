@@ -51,6 +51,7 @@ ERRORS = [
     ),
     ("iri", "[client]\nkey_required = true", "client.key_required", "there is none"),
     ("iri", f"[keys.a]\nhash = '{HASH}'\n[keys.b]\nhash = '{HASH}'", "keys.b.hash", "the same key as a"),
+    ("iri", "[cors]\norigins = ['https://a.example https://b.example']", "cors.origins", "has a space"),
     ("iri", "[head]\nuser_agents_denied = ['*']", "head.user_agents_denied", "everybody"),
     (
         "http",
@@ -67,6 +68,16 @@ WARNINGS = [
     ("iri", f"[keys.a]\nhash = '{HASH}'\nmethods = ['nope']", "keys.a.methods", "is not served"),
     ("evm", "[head]\nwebsocket = true", "head.websocket", "unseen"),
     ("evm", "[methods.x]\nrate = '5/1m'\nbatch = true", "methods.x.batch", "counts once"),
+    ("iri", "[methods.x]\ncost = 0", "methods.x.cost", "may cost nothing"),
+    *(
+        (
+            "iri",
+            f"[methods.x]\ncost = {{ per_value = {{ a = 2 }} }}\n[methods.x.args]\n{rule}",
+            "methods.x.cost.per_value.a",
+            "may be something else than a number",
+        )
+        for rule in ("a = {}", "a = { type = 'string' }", "a = { type = 'block', max = 5 }", "b = {}")
+    ),
     ("evm", "[methods.x]\nrate = '5/1m'\nrate_overall = '3/1m'", "methods.x.rate", "never reached"),
 ]
 
@@ -103,4 +114,10 @@ methods = ["getNeighbors"]
 [methods.getNeighbors]
 deny = false
 """
+    assert check(load_policy("iri", parse(text, file="own.toml"))) == ()
+
+
+@pytest.mark.parametrize("rule", ["type = 'integer'", "type = 'quantity'", "max = 1024", "min = 0"])
+def test_a_price_by_value_is_sound_where_only_numbers_are_let_through(rule: str) -> None:
+    text = f"[methods.x]\ncost = {{ per_value = {{ a = 2 }} }}\n[methods.x.args]\na = {{ {rule} }}"
     assert check(load_policy("iri", parse(text, file="own.toml"))) == ()
