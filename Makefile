@@ -21,8 +21,9 @@ help: ## show this list
 demo: .venv/.ready-run ## five simulated nodes behind a gateway, and what happens to them
 	@$(VENV)/nodegate demo
 
+# With PYTHONDONTWRITEBYTECODE set, each of the many processes of the tests would compile nodegate anew.
 test: .venv/.ready-dev ## all tests
-	@$(VENV)/pytest -n 3 --dist worksteal $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(VENV)/pytest -n 3 --dist worksteal $(ARGS)
 
 check: .venv/.ready-dev ## types, style, import law
 	@$(VENV)/ruff format --check .

@@ -185,7 +185,7 @@ def _power_off(process: subprocess.Popen[bytes], leader: int) -> None:
         if leader:
             os.kill(leader, signal.SIGRTMIN + 4)  # systemd: power off
     try:
-        process.wait(30 if leader else 0)
+        process.wait(10 if leader else 0)  # whatever does not stop by then is thrown away with the host
     except subprocess.TimeoutExpired:
         with suppress(ProcessLookupError):
             os.kill(leader or process.pid, signal.SIGKILL)

@@ -63,7 +63,8 @@ key_repository = {place.folder}/fernet
 [credential]
 key_repository = {place.folder}/credential
 [cache]
-enabled = false
+enabled = true
+backend = dogpile.cache.memory
 [identity]
 password_hash_rounds = 4
 """

@@ -41,6 +41,7 @@ def environment() -> Path:
             "install",
             "-q",
             "--disable-pip-version-check",
+            "--no-compile",  # of 14,000 modules the servers import a part
             "-c",
             str(PINS),
             *PACKAGES,

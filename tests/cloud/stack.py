@@ -160,7 +160,10 @@ def _tool(place: Place, tool: str, *arguments: str) -> str:
 
 
 def quiet() -> dict[str, str]:
-    return os.environ | {"PYTHONWARNINGS": "ignore", "OS_NOVA_DISABLE_EVENTLET_PATCHING": "1"}
+    """The environment of the servers. They keep what they compile, for it is not compiled at their installation."""
+    return os.environ | {
+        "PYTHONWARNINGS": "ignore", "PYTHONDONTWRITEBYTECODE": "", "OS_NOVA_DISABLE_EVENTLET_PATCHING": "1",
+    }  # fmt: skip
 
 
 def _serve(place: Place, service: str, port: int, *, threads: int, processes: int = 1) -> int:

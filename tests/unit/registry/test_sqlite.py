@@ -73,9 +73,12 @@ class Process:
         return await asyncio.wait_for(asyncio.to_thread(self.line), 30)
 
     def lines(self) -> list[str]:
-        """All that it says until its end."""
-        output, _ = self.child.communicate(timeout=60)
-        return output.splitlines()
+        """All that it says until its end. Not by `communicate`, which forgets what `line` has read ahead."""
+        assert self.child.stdin is not None
+        assert self.child.stdout is not None
+        with self.child:
+            self.child.stdin.close()
+            return self.child.stdout.read().splitlines()
 
 
 @pytest.fixture
@@ -88,8 +91,8 @@ def process(path: Path) -> Iterator[Callable[..., Process]]:
 
     yield start
     for one in started:
-        one.child.kill()
-        one.child.communicate()
+        with one.child as child:  # its pipes are closed at the end, and it is waited for
+            child.kill()
 
 
 # The file
