@@ -30,6 +30,9 @@ KindFilter = Annotated[
     str | None, typer.Option("--kind", "-k", help="Only this kind.", autocompletion=completion.kinds)
 ]
 
+_NO_NODES = "no nodes; add one with `nodegate nodes add URL --kind KIND`"
+_NONE_LIKE_THAT = "no node is like that; `nodegate nodes list` shows all"
+
 
 @nodes.command("list")
 def list_nodes(
@@ -46,15 +49,16 @@ def list_nodes(
     token: Token = None,
 ) -> None:
     """List nodes with status, reasons, height, lag, latency, requests and since when."""
+    none = _NONE_LIKE_THAT if pool or kind or status else _NO_NODES
     with client(state, admin, token) as daemon:
 
         def look() -> NodesDocument:
             return daemon.nodes(pool=pool, kind=kind, status=status)
 
         if watch:
-            _watch(look, interval, as_json=as_json, wide=wide)
+            _watch(look, interval, none, as_json=as_json, wide=wide)
         else:
-            _show(look(), as_json=as_json, wide=wide)
+            _show(look(), none, as_json=as_json, wide=wide)
 
 
 @nodes.command("show")
@@ -195,6 +199,33 @@ def serve_nodes(
             _tell(node, f"{node_id} may serve; it is {node.status.value}", as_json=as_json)
 
 
+@nodes.command("set")
+def set_nodes(
+    *,
+    node_ids: NodeIds,
+    weight: Annotated[int | None, typer.Option(min=0, max=256, help="Share of requests; 0: none.")] = None,
+    maxconn: Annotated[int | None, typer.Option(min=0, help="Requests at once; 0: as the pool says.")] = None,
+    pool: Annotated[
+        str | None, typer.Option("--pool", "-p", help="Pool to move to.", autocompletion=completion.pools)
+    ] = None,
+    as_json: AsJson = False,
+    state: State = None,
+    admin: Admin = None,
+    token: Token = None,
+) -> None:
+    """Change what the records of nodes say, while they serve."""
+    wanted = {"weight": weight, "maxconn": maxconn, "pool": pool}
+    changes = {key: value for key, value in wanted.items() if value is not None}
+    if not changes:
+        message = "say what to change: --weight, --maxconn or --pool"
+        raise BadDocument([Fault(file="command line", line=None, key="", message=message)])
+    said = ", ".join(f"{key} {value}" for key, value in changes.items())
+    with client(state, admin, token) as daemon:
+        for node_id in node_ids:
+            node = daemon.revise(node_id, changes | ({"maxconn": None} if maxconn == 0 else {}))
+            _tell(node, f"{node_id} has {said} now", as_json=as_json)
+
+
 nodes.command("import")(transfer.import_nodes)
 nodes.command("export")(transfer.export_nodes)
 
@@ -222,7 +253,8 @@ def _scalar(text: str) -> str | int | float | bool:
     return text
 
 
-def _show(document: NodesDocument, *, as_json: bool, wide: bool) -> None:
+def _show(document: NodesDocument, none: str, *, as_json: bool, wide: bool) -> None:
+    """The nodes, or the sentence `none` for people when there are none."""
     from nodegate.cli import output
 
     if as_json:
@@ -230,10 +262,12 @@ def _show(document: NodesDocument, *, as_json: bool, wide: bool) -> None:
     elif document.nodes:
         output.print_nodes(document.nodes, wide=wide)
     else:
-        output.note("no nodes; add one with `nodegate nodes add URL --kind KIND`")
+        output.note(none)
 
 
-def _watch(look: Callable[[], NodesDocument], interval: float, *, as_json: bool, wide: bool) -> None:
+def _watch(
+    look: Callable[[], NodesDocument], interval: float, none: str, *, as_json: bool, wide: bool
+) -> None:
     """Until Ctrl-C. A daemon that is away for a while is said, and does not end the watch."""
     from rich.live import Live
 
@@ -242,7 +276,7 @@ def _watch(look: Callable[[], NodesDocument], interval: float, *, as_json: bool,
     screen = output.console()
     if as_json or not screen.is_terminal:
         while True:
-            _show(look(), as_json=as_json, wide=wide)
+            _show(look(), none, as_json=as_json, wide=wide)
             time.sleep(interval)
     with Live(console=screen, auto_refresh=False, vertical_overflow="crop") as live:
         while True:

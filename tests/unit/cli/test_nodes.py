@@ -94,6 +94,14 @@ def test_no_nodes_is_said_with_what_to_do(command: Command):
     assert "nodegate nodes add" in done.err
 
 
+def test_no_node_like_that_is_not_taken_for_no_nodes(daemon: DaemonDouble, command: Command):
+    daemon.add(an_iri("a"), a_verdict("a"))
+    done = command("nodes", "list", "--pool", "eth")
+    assert (done.code, done.out) == (0, "")
+    assert "no node is like that" in done.err
+    assert "nodes add" not in done.err
+
+
 def test_a_nodes_words_cannot_move_the_cursor_or_be_taken_for_markup(daemon: DaemonDouble, command: Command):
     daemon.add(an_iri("a"), a_verdict("a", Status.DOWN, reasons=("\x1b[2J[bold]gone[/bold]\nx",)))
     out = command("nodes", "list").out
@@ -197,6 +205,20 @@ def test_several_nodes_are_drained_at_once(daemon: DaemonDouble, command: Comman
     daemon.add(an_iri("b"))
     assert command("nodes", "drain", "a", "b").code == 0
     assert {node.intent for node in daemon.registry.nodes.values()} == {Intent.DRAIN}
+
+
+def test_weight_and_bounds_of_nodes_are_set_and_the_rest_stays(daemon: DaemonDouble, command: Command):
+    daemon.add(an_iri("a", weight=100, maxconn=7))
+    daemon.add(an_iri("b", weight=50))
+    done = command("nodes", "set", "a", "b", "--weight", "0")
+    assert (done.code, "a has weight 0 now" in done.err) == (0, True)
+    assert {(node.id, node.weight, node.maxconn) for node in daemon.registry.nodes.values()} == {
+        ("a", 0, 7), ("b", 0, None),
+    }  # fmt: skip
+    assert json.loads(command("nodes", "set", "a", "--maxconn", "0", "--json").out)["id"] == "a"
+    assert daemon.registry.nodes["a"].maxconn is None
+    done = command("nodes", "set", "a")
+    assert (done.code, "--weight, --maxconn or --pool" in done.err) == (3, True)
 
 
 def test_remove_drains_first_and_now_forgets(daemon: DaemonDouble, command: Command):
