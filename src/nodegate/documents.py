@@ -122,7 +122,11 @@ def faults_of(
     key is answered with the known one that is spelt alike.
     """
     messages: dict[KeyPath, list[str]] = {}
-    for item in error.errors(include_url=False):
+    findings = error.errors(include_url=False)
+    inside = {finding["loc"][:-1] for finding in findings}
+    for item in findings:
+        if item["type"] == "too_short" and item["loc"] in inside:
+            continue  # it counts the good elements only, and the bad ones are told
         key = _place(item["loc"], document.data, missing=item["type"] == "missing")
         message = _words(item)
         if item["type"] == "extra_forbidden" and model is not None:

@@ -101,7 +101,10 @@ async def test_all_faults_are_told_at_once() -> None:
         (("--node", "iri=127.0.0.1:14265"), "is not a URL"),
         (("--node", "irj=http://127.0.0.1:1"), "irj"),
         (("--node", "iri=http://127.0.0.1:1", "--node", "iri=http://127.0.0.1:1"), "taken by --node"),
-        (("--listen", "nowhere"), "HOST:PORT"),
+        (
+            ("--listen", "nowhere"),
+            "gateway.listen[0]: 'nowhere' is not HOST:PORT with a port from 1 to 65535\n",
+        ),
         (("--admin", "127.0.0.1:99999"), "HOST:PORT"),
         (("--config", "/nowhere/nodegate.toml"), "/nowhere/nodegate.toml"),
         (("--frobnicate",), "--frobnicate"),

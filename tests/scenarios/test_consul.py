@@ -154,6 +154,36 @@ async def test_a_service_that_others_registered_serves_obeys_its_check_and_takes
             await until(lambda: _lacks(gateway, "their-1"), what="the service is gone")
 
 
+async def test_a_service_of_another_kind_does_not_take_the_firewall_from_the_pool_that_it_names(
+    passing_agent: ConsulAgent,
+) -> None:
+    agent = passing_agent
+    forbidden: dict[str, Any] = {"command": "addNeighbors", "uris": ["udp://192.0.2.9:14600"]}
+    async with quick_lab() as lab, aiohttp.ClientSession() as client:
+        await lab.start(1)
+        agent.register(
+            "iri", "z", Address="127.0.0.1", Port=port_of(lab.nodes[0]), Meta={"nodegate-kind": "iri"}
+        )
+        async with Gateway(toml=toml(agent)) as gateway:
+            await gateway.until_serving("z")
+            agent.register("iri", "a", Address="127.0.0.1", Port=free_port(), Meta={"nodegate-kind": "http"})
+
+            async def told() -> bool:
+                faults = (await gateway.status())["faults"]
+                return any(
+                    "node 'a': pool 'main' holds iri nodes, this one is http" in fault for fault in faults
+                )
+
+            await until(told, within=45, what="the stranger is told")
+            await gateway.until_serving("z")
+            assert set(await gateway.nodes()) == {"z"}
+            async with client.post(
+                gateway.url, json=forbidden, headers={"X-IOTA-API-Version": "1"}
+            ) as response:
+                assert response.status == 403
+                assert "method-denied" in await response.text()
+
+
 async def _lacks(gateway: Gateway, node: str) -> bool:
     return node not in await gateway.nodes()
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from gateway import ONE_REQUEST, UNPROBED, Gateway, flowing, ids, quick_lab, served_by, unharmed
-from support import until
+from support import free_port, until
 
 pytestmark = pytest.mark.scenario
 
@@ -38,6 +38,32 @@ async def test_a_killed_haproxy_is_started_again_with_the_same_servers() -> None
             status = await gateway.until_status(lambda status: status["state"] == "ok", "all is well")
             assert status["haproxy"]["ok"]
             assert gateway.log.count("add pool_main/") == 3  # at the first start only: the file had them
+
+
+async def test_ctrl_c_before_nodegate_is_up_stops_the_haproxy_that_it_has_started_too() -> None:
+    async with quick_lab() as lab:
+        await lab.start(1)
+        async with Gateway(lab.nodes, start=False) as gateway:
+            await gateway.start(ready=False)
+            await until(lambda: "  state " in gateway.log, what="the banner is there")
+            assert gateway.haproxy_pids
+            await gateway.interrupt()
+            assert gateway.haproxy_pids == []
+            assert not (gateway.state / "admin").exists()
+
+
+async def test_an_ipv6_admin_address_is_found_by_commands() -> None:
+    async with quick_lab() as lab:
+        await lab.start(1)
+        async with Gateway(lab.nodes, start=False) as gateway:
+            for host in ("[::1]", "[::]"):
+                gateway.admin = f"{host}:{free_port()}"
+                await gateway.start(ready=False)
+                await until(lambda: gateway.log.count("  state ") and (gateway.state / "admin").exists())
+                told = await gateway.cli("status", "--json")
+                assert told.json["version"], told.err
+                assert gateway.admin.replace("[::]", "[::1]") in (gateway.state / "admin").read_text()
+                await gateway.terminate()
 
 
 async def test_a_killed_worker_of_haproxy_is_replaced() -> None:

@@ -336,6 +336,7 @@ class Outer(BaseModel):
     several: tuple[Inner, ...] = ()
     by_name: dict[str, Inner] = {}
     switch: bool = True
+    some: tuple[int, ...] = Field((1,), min_length=1)
 
 
 @pytest.mark.parametrize(
@@ -353,6 +354,8 @@ class Outer(BaseModel):
         ("name = 'x'\nseveral = {}", "f:2: several: should be a list"),
         ("name = 'x'\nseveral = [\n{},\n{wieght = 1},\n]", "f:4: several[1].wieght: unknown key; did you mean 'weight'?"),
         ("name = 'x'\n[by_name.a]\n[by_name.'b c']\nwieght = 1", "f:4: by_name.\"b c\".wieght: unknown key; did you mean 'weight'?"),
+        ("name = 'x'\nsome = []", "f:2: some: should have at least 1 item after validation, not 0"),
+        ("name = 'x'\nsome = [[]]", "f:2: some[0]: should be an integer"),
         ("name = 'x'\nswitch = 'maybe'", "f:2: switch: should be a valid boolean, unable to interpret input, not \"maybe\""),
     ],
 )  # fmt: skip

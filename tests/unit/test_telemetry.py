@@ -333,7 +333,12 @@ def test_what_merely_continues_is_said_once(log: io.StringIO):
     assert "reasons=gone" in said
     say_pass(bad, bad)
     assert log.getvalue() == said
-    say_pass(bad, replace(bad, registry_error=None, plan=Plan(changes=(HELD.change,))))
+    tried = replace(bad, registry_error=None, plan=Plan(changes=(HELD.change,)))
+    say_pass(bad, tried)
     news = log.getvalue()[len(said) :]
+    say_pass(tried, tried)
+    assert log.getvalue() == said + news
+    say_pass(replace(tried, refused=()), tried)  # it was done, and is to be done again
+    assert log.getvalue().count("set state pool_main/a to ready event=change") == 2
     assert "set state pool_main/a to ready" in news
     assert "all is well again event=registry" in news

@@ -60,13 +60,13 @@ async def change(
             continue
         _announce(context, node_id, changes)
         return stored
-    raise Conflict(f"others kept changing {node_id!r} at the same time; look at it and try again")
+    raise _lost(node_id, inventory)
 
 
 async def forget(context: ApiContext, node_id: str, version: int | None) -> None:
     """Delete a node's record at once. Raises as `change`."""
     for _ in range(TRIES):
-        node, _inventory = await _current(context, node_id, version)
+        node, inventory = await _current(context, node_id, version)
         _must_not_remove_declared(replace(node, intent=Intent.REMOVE))
         try:
             await context.registry.delete(node_id, node.version)
@@ -76,7 +76,7 @@ async def forget(context: ApiContext, node_id: str, version: int | None) -> None
             continue
         _announce(context, node_id, {"forgotten": True})
         return
-    raise Conflict(f"others kept changing {node_id!r} at the same time; look at it and try again")
+    raise _lost(node_id, inventory)
 
 
 async def seen(context: ApiContext, condition: Callable[[Inventory], bool], *, within: float) -> bool:
@@ -92,6 +92,14 @@ async def seen(context: ApiContext, condition: Callable[[Inventory], bool], *, w
         await asyncio.sleep(GLANCE)
 
 
+def _lost(node_id: str, inventory: Inventory) -> Conflict:
+    """Why no compare-and-set was won."""
+    for fault in inventory.faults:
+        if fault.startswith(f"record of node {node_id!r} "):
+            return Conflict(f"{node_id!r} cannot be changed while its record cannot be read: {fault}")
+    return Conflict(f"others kept changing {node_id!r} at the same time; look at it and try again")
+
+
 async def _current(context: ApiContext, node_id: str, version: int | None) -> tuple[Node, Inventory]:
     inventory = await context.registry.read()
     node = next((node for node in inventory.nodes if node.id == node_id), None)
@@ -104,7 +112,9 @@ async def _current(context: ApiContext, node_id: str, version: int | None) -> tu
 
 def _must_not_remove_declared(node: Node) -> None:
     if node.source is Source.FILE and node.intent is Intent.REMOVE:
-        raise Refused(f"{node.id!r} is declared in nodegate.toml: remove it there, or drain it")
+        raise Refused(
+            f"{node.id!r} is declared in nodegate.toml or by `up --node`: take it out there and restart, or drain it"
+        )
 
 
 def _must_fit(node: Node, inventory: Inventory, context: ApiContext) -> None:

@@ -6,6 +6,9 @@ every second for each node, does not pay for the rest.
 
 from __future__ import annotations
 
+import errno
+import gc
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +20,12 @@ from typer.core import TyperGroup
 from typer.main import get_command, get_group
 
 from nodegate import __version__
-from nodegate.errors import BadDocument, NodegateError
+from nodegate.errors import BadDocument, NodegateError, Unavailable
 
 USAGE = BadDocument.exit_code
 """Exit code for a wrong command line: 3, which Nagios and Consul read as "unknown", not as "critical"."""
+COLLECT_AFTER = 20_000
+"""New objects after which Python looks for garbage: a few megabytes at most wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +138,22 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def main() -> None:
-    """Entry point of the `nodegate` command."""
-    sys.exit(run(sys.argv[1:]))
+    """Entry point of the `nodegate` command. Output that could not be written is an error, never half a file."""
+    # Nearly all that a start makes stays: looking for garbage at the usual 700 objects costs a tenth of its time.
+    gc.set_threshold(COLLECT_AFTER)
+    try:
+        code = run(sys.argv[1:])
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EPIPE}:
+            raise
+        # Python writes what is left once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+        if error.errno != errno.EPIPE:
+            _say(f"the output cannot be written whole: {error.strerror}")
+            code = Unavailable.exit_code
+    sys.exit(code)
 
 
 def _nothing() -> None:

@@ -47,7 +47,7 @@ def settings_for(
     try:
         return Settings.model_validate(data)
     except ValidationError as error:
-        raise BadDocument(faults_of(error, Document(file="command line", data={}, lines={}))) from error
+        raise BadDocument(faults_of(error, Document(file="command line", data=data, lines={}))) from error
 
 
 def _node(text: str) -> NodeSettings:

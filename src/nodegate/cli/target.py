@@ -79,6 +79,8 @@ def _read(path: Path, directory: Path) -> str:
         raise Refused(f"{path} may not be read by this user; ask as the user that runs nodegate") from error
     except (OSError, UnicodeDecodeError) as error:
         raise Unavailable(f"{path} cannot be read: {error}") from error
+    if not text and path.name == "token":
+        raise Unavailable(f"{path} is gone; nodegate makes a new one when it is started again")
     if not text:
         raise Unavailable(
             f"no nodegate runs with the state directory {directory}; "

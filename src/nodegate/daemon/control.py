@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from time import process_time
 from typing import Protocol
 
 from nodegate.consul.budget import Budget
+from nodegate.daemon.pools import crowded_pools, pools_of
 from nodegate.errors import NodegateError, NotFound, Refused, Unavailable
 from nodegate.health import criteria_of, judge
 from nodegate.health.registered import with_registered_checks
@@ -36,6 +36,7 @@ from nodegate.model import (
 from nodegate.ports import Adapter, Clock, Driver, Registry
 from nodegate.probe.exchange import Upstream
 from nodegate.probe.worker import Prober
+from nodegate.registry.records import of_one_kind
 from nodegate.routes import PlacedRoute
 from nodegate.routing.diff import applied, diff
 from nodegate.routing.lanes import Lanes, ceilings_of, main_bounds, main_lane, with_lanes
@@ -61,9 +62,6 @@ LONGEST_REST = Seconds(2.0)
 REREAD_EVERY = 5.0
 """Seconds between reads of an unchanged registry: they prove that it is still readable."""
 RETRY_REGISTRY = 1.0
-LANES_UP_TO = 1000
-"""Larger pools have no lanes. A lane is every node once more in HAProxy, and bounds what one node gets at once;
-where nodes are not fewer than the requests under way, balancing by least connections bounds that already."""
 
 
 class Gateway(Protocol):
@@ -112,6 +110,7 @@ class Control:
         self._outcomes: dict[str, bool] = {}
         self._judged = Judgement()
         self._kinds: dict[str, str] = {}
+        self._pool_kinds: dict[str, str] = {}
         self._started_at = parts.clock.now()
         self.prober = Prober(
             parts.adapters, parts.settings.probe, parts.clock, self._observed, upstreams=parts.upstreams
@@ -285,14 +284,18 @@ class Control:
         }
 
     def _registry_read(self, inventory: Inventory) -> None:
-        before = self.snapshot
+        before, parts = self.snapshot, self._parts
+        inventory, self._pool_kinds = of_one_kind(inventory, parts.settings, self._pool_kinds, parts.adapters)
         for fault in inventory.faults:
             if before.inventory is None or fault not in before.inventory.faults:
                 log.warning("registry: %s", fault)
         changed = before.inventory is None or before.inventory.nodes != inventory.nodes
         self.snapshot = replace(before, inventory=inventory, registry_error=None)
         if changed:
-            self.prober.update(inventory)
+            forgotten = self.prober.update(inventory)
+            # What was judged of another address must not vouch for the new one, nor lend it its own.
+            verdicts = {name: one for name, one in self._judged.verdicts.items() if name not in forgotten}
+            self._judged = replace(self._judged, verdicts=verdicts)
             self._kinds = {node.id: node.kind for node in inventory.nodes}
             self._outcomes = {name: good for name, good in self._outcomes.items() if name in self._kinds}
         if before.inventory is None or not only_adds(before.inventory, inventory):
@@ -329,18 +332,3 @@ def only_adds(before: Inventory, after: Inventory) -> bool:
     if after.routes != before.routes:
         return False
     return all((now := present.get(node.id)) is node or now == node for node in before.nodes)
-
-
-def crowded_pools(inventory: Inventory) -> frozenset[str]:
-    """Pools with more than `LANES_UP_TO` nodes."""
-    sizes = Counter(node.pool for node in inventory.nodes)
-    return frozenset(pool for pool, size in sizes.items() if size > LANES_UP_TO)
-
-
-def pools_of(settings: Settings, inventory: Inventory) -> dict[str, str]:
-    """All pools and their kinds: the declared ones, those that nodes name, and always `main`."""
-    pools = {name: pool.kind for name, pool in settings.pools.items()}
-    for node in inventory.nodes:
-        if pools.get(node.pool) is None:
-            pools[node.pool] = node.kind
-    return {"main": "http"} | {name: kind or "http" for name, kind in pools.items()}

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from nodegate.errors import Conflict, Unavailable
+from nodegate.errors import Conflict, Refused, Unavailable
 from nodegate.systemfile.private import write_private
 
 
@@ -48,30 +48,51 @@ class StateDir:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the directory for this process. Raises Conflict when another nodegate runs on it."""
-        handle = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Hold the directory for this process. Raises Conflict when another nodegate runs on it, Unavailable when
+        the disk does not take the lock, or another user's lock is in the way."""
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                owner = os.read(handle, 32).decode("ascii", "replace").strip() or "unknown"
-                raise Conflict(
-                    f"a nodegate (process {owner}) already runs on {self.path}; "
-                    "stop it with `nodegate down`, or give this one its own --state"
-                ) from error
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+            handle = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._no_lock(error) from error
+        try:
+            self._take(handle)
             yield
             os.ftruncate(handle, 0)
         finally:
             os.close(handle)
 
+    def _take(self, handle: int) -> None:
+        """Lock the open file, and write into it whose it is now."""
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        except BlockingIOError as error:
+            owner = os.read(handle, 32).decode("ascii", "replace").strip() or "unknown"
+            raise Conflict(
+                f"a nodegate (process {owner}) already runs on {self.path}; "
+                "stop it with `nodegate down`, or give this one its own --state"
+            ) from error
+        except OSError as error:
+            raise self._no_lock(error) from error
+
+    def _no_lock(self, error: OSError) -> Unavailable:
+        advice = "mend that, or choose another directory with --state"
+        return Unavailable(f"state directory {self.path}: {self.lock.name}: {error.strerror}; {advice}")
+
     def owner(self) -> int | None:
-        """The process id of the nodegate that runs on this directory now, None if there is none."""
+        """The process id of the nodegate that runs on this directory now, None if there is none. Raises Refused
+        when the directory is another user's, Unavailable when it cannot be looked into."""
         try:
             handle = os.open(self.lock, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
+        except PermissionError as error:
+            raise Refused(
+                f"{self.lock} belongs to another user; ask as the user that runs nodegate"
+            ) from error
+        except OSError as error:
+            raise self._no_lock(error) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

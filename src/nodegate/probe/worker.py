@@ -120,24 +120,28 @@ class Prober:
         self._lateness.clear()
         return samples
 
-    def update(self, inventory: Inventory) -> None:
+    def update(self, inventory: Inventory) -> frozenset[str]:
         """Take on the nodes of `inventory`. What was seen of a node that is gone, or that is now to be asked
-        differently, is forgotten; the others keep their times."""
+        differently, is forgotten; the others keep their times. Returns whom nothing is known of any more."""
         now = self._clock.now()
         before = self._subjects
+        forgotten = set()
         self._subjects = {node.id: self._subject(node, before.get(node.id)) for node in inventory.nodes}
         self._schedule.update(self._subjects, now)
         for node_id, subject in before.items():
             if (current := self._subjects.get(node_id)) is None:
-                self._observations.pop(node_id, None)
+                forgotten.add(node_id)
                 if (task := self._tasks.pop(node_id, None)) is not None:
                     task.cancel()
             elif _asked_differently(subject.node, current.node):
-                self._observations.pop(node_id, None)
+                forgotten.add(node_id)
                 self._schedule.soon(node_id, now)
+        for node_id in forgotten:
+            self._observations.pop(node_id, None)
         if self._exchanger is not None:
             self._exchanger.keep({subject.target.host for subject in self._subjects.values()})
         self._wake.set()
+        return frozenset(forgotten)
 
     def probe_soon(self, node_id: str) -> None:
         """Ask the node at once, or right after the probe that is in flight."""

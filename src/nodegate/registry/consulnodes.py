@@ -90,7 +90,7 @@ def read_records(entries: Mapping[str, Entry], known: Mapping[str, tuple[Entry, 
                 former[1] if former is not None and former[0] == entry else read_stored(entry)
             )
         except Malformed as error:
-            faults.append(str(error))
+            faults.append(f"{error}; mend Consul's key {key}, or delete it")
     return Records(stored=stored, faults=tuple(faults))
 
 

@@ -76,7 +76,9 @@ class RecordKeys:
         """
         marker = listing.entries.get(MARKER)
         if marker is None and not listing.fresh:
-            raise Unavailable("Consul has no leader, and the server that answers has no nodes of ours")
+            raise Unavailable(
+                "Consul has no leader, or one that is still starting; the server that answers has no nodes of ours"
+            )
         if marker is None:
             try:
                 await self._keys.put(MARKER, json.dumps({"store": uuid.uuid4().hex}).encode(), version=0)
@@ -88,7 +90,7 @@ class RecordKeys:
                     ) from None
                 return await self.believed(again)
             return await self.believed(await self._keys.below(NODES))
-        store = str(_json(marker).get("store"))
+        store = _store_in(marker, self.store)
         had = [one for one in self._understood.values() if one[1].node.source is Source.REGISTRY]
         if self.store and store != self.store and had:
             raise Refused(
@@ -148,11 +150,14 @@ def _is_foreign(entry: Entry) -> bool:
         return False
 
 
-def _json(entry: Entry) -> dict[str, object]:
+def _store_in(marker: Entry, known: str) -> str:
+    """The name of Consul's data, by which they are told from another Consul's. `known` is what it was before."""
     try:
-        found = json.loads(entry.value)
-    except ValueError as error:
-        raise Malformed(f"key {entry.key} of Consul is no JSON; delete it") from error
-    if not isinstance(found, dict):
-        raise Malformed(f"key {entry.key} of Consul is no JSON object; delete it")
-    return found
+        found = json.loads(marker.value)
+    except ValueError:
+        found = None
+    if isinstance(found, dict) and found.get("store"):
+        return str(found["store"])
+    right = json.dumps({"store": known})
+    advice = f"put back what it was: consul kv put {marker.key} '{right}'" if known else "delete it"
+    raise Malformed(f"key {marker.key} of Consul is not what nodegate wrote there; {advice}")

@@ -67,7 +67,7 @@ class DeclaredRegistry:
         ]
         if differing:
             raise Refused(
-                f"node {node.id!r} is declared in nodegate.toml: change {', '.join(differing)} there and restart; "
+                f"node {node.id!r} is declared in nodegate.toml or by `up --node`: change {', '.join(differing)} there and restart; "
                 "by command only its intent can be changed"
             )
         if node.intent is Intent.REMOVE:
@@ -88,7 +88,9 @@ class DeclaredRegistry:
 
     async def _put_own(self, node: Node) -> Node:
         if node.source is Source.FILE:
-            raise Refused(f"node {node.id!r} is not declared in nodegate.toml any more: add it as a new node")
+            raise Refused(
+                f"node {node.id!r} is not declared in nodegate.toml or by `up --node` any more: add it as a new node"
+            )
         try:
             return await self._inner.put(node)
         except Conflict:
@@ -103,7 +105,7 @@ class DeclaredRegistry:
         return next((node for node in inventory.nodes if node.id == node_id), None)
 
 
-_CANNOT_GO = "is declared in nodegate.toml: take it out there and restart, or drain it"
+_CANNOT_GO = "is declared in nodegate.toml or by `up --node`: take it out there and restart, or drain it"
 
 
 def _shadowed(record: Node, declared: Node) -> str:

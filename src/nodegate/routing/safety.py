@@ -172,7 +172,7 @@ def _kept_on_health(facts: _Facts, settings: SafetySettings) -> dict[Key, _Objec
     tallies: dict[str, _Tally] = {}
     for key, node in facts.nodes.items():
         server = facts.running.get(key)
-        if server is None or node.intent is not Intent.SERVE or server.weight == 0:
+        if server is None or node.intent is not Intent.SERVE or 0 in (server.weight, node.weight):
             continue
         tally = tallies.get(key[0])
         if tally is None:

@@ -87,7 +87,7 @@ class PortalSettings(Section):
     client_checks: int = Field(
         10,
         ge=1,
-        description="node checks per hour for one client (IPv6: one /64), and of one host",
+        description="node checks per hour for one client (IPv6: one /64), and of one IP address",
     )
     domain_registrations: int = Field(
         50, ge=1, description="registrations per day from e-mail addresses of one domain"

@@ -33,9 +33,11 @@ def say_pass(before: Snapshot, after: Snapshot) -> None:
     """
     for pool, was, verdict in turned(before, after):
         _say_verdict(pool, was, verdict)
-    for change in after.plan.changes:
-        row = change_row(change)
-        record(log, logging.INFO, Event.CHANGE, row.what, why=row.why)
+    # What HAProxy refused is planned anew in every pass.
+    tried = {(row.what, row.why) for row in map(change_row, before.plan.changes)} if before.refused else ()
+    for row in map(change_row, after.plan.changes):
+        if (row.what, row.why) not in tried:
+            record(log, logging.INFO, Event.CHANGE, row.what, why=row.why)
     for text in after.refused:
         if text not in before.refused:
             record(log, logging.WARNING, Event.REFUSED, text)

@@ -51,6 +51,7 @@ from nodegate.wiring.gateway import ShapedGateway
 
 MAX_MESSAGE = 262_144
 """Bytes of one WebSocket message from a page of the dashboard: clicks and forms."""
+_LOOPBACK = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- compared, not bound
 SERVICE_PATIENCE = 30.0
 """Seconds that an HAProxy which is another service's has to come up; both start at boot."""
 
@@ -96,11 +97,14 @@ class Daemon:
                 self.dashboard = Dashboard(context, self.history)
             said = await self._start()
             url = _url(place)
-            write_private(self.directory.admin, url + "\n")
-            announce(banner(self.settings, self.directory, url, said))
-            await self._recall(said)
-            jobs = self._jobs(context, listener, portal)
-            ended_by = await until_signal(jobs, self.telemetry, self.alerting, self.clock)
+            try:
+                write_private(self.directory.admin, url + "\n")
+                announce(banner(self.settings, self.directory, url, said))
+                await self._recall(said)
+                jobs = self._jobs(context, listener, portal)
+                ended_by = await until_signal(jobs, self.telemetry, self.alerting, self.clock)
+            except asyncio.CancelledError:  # Ctrl-C before the jobs run: HAProxy serves already
+                ended_by = signal.SIGINT
             await self._end(ended_by, announce)
 
     async def close(self) -> None:
@@ -290,5 +294,5 @@ def _upstreams(settings: Settings) -> dict[str, Upstream]:
 def _url(place: str) -> str:
     """The URL at which this machine reaches the admin API."""
     host, port = split_host_port(place)
-    reachable = "127.0.0.1" if host in {"*", "0.0.0.0"} else "[::1]" if host == "[::]" else host  # noqa: S104 -- compared, not bound
-    return f"http://{reachable}:{port}"
+    reachable = _LOOPBACK.get(host, host)
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"

@@ -313,3 +313,21 @@ def test_files_that_export_writes_are_plain_files(
     assert command("nodes", "export", "-o", str(file)).code == 0
     assert stat.S_ISREG(file.stat().st_mode)
     assert command("nodes", "export", "-o", str(tmp_path / "no" / "dir.json")).code == 4
+
+
+@pytest.mark.parametrize("arguments", [("version", "--json"), ("lab", "faults"), ("render", "systemd")])
+def test_output_that_does_not_fit_on_the_disk_is_an_error_in_words(arguments: tuple[str, ...]):
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "nodegate", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )  # fmt: skip
+    assert done.returncode == 4, done.stderr
+    assert done.stderr == "nodegate: the output cannot be written whole: No space left on device\n"
+
+
+def test_a_token_that_is_gone_is_not_taken_for_a_nodegate_that_is(state: Path, command: Command):
+    (state / "token").unlink()
+    done = command("nodes", "list")
+    assert done.code == 4
+    assert "/token is gone" in done.err
+    assert "no nodegate runs" not in done.err

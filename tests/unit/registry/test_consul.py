@@ -12,8 +12,9 @@ import pytest
 
 from consul import ConsulAgent, consul_binary
 from nodegate.consul.client import ConsulClient
+from nodegate.consul.kv import KeyValues
 from nodegate.daemon.clock import SteadyClock
-from nodegate.errors import Conflict, Refused, Unavailable
+from nodegate.errors import Conflict, Malformed, Refused, Unavailable
 from nodegate.model import Intent, Judgement, Node, Seconds, Snapshot, Source, Status, Verdict
 from nodegate.protocols import adapters
 from nodegate.registry.aliases import itself
@@ -101,6 +102,24 @@ async def test_consul_with_other_data_than_before_is_refused_while_there_are_nod
         assert kept is not None
         assert kept.nodes == (node,)
     assert (await open_(memory="another.json").read()).nodes == ()
+
+
+@pytest.mark.parametrize("garbage", [b"garbage", b"[]", b"{}", b'{"store": ""}', b"\xff"])
+async def test_a_damaged_marker_is_told_with_what_it_was(
+    agent: ConsulAgent, open_: Open, garbage: bytes
+) -> None:
+    registry = open_()
+    await registry.put(a_node())
+    await registry.read()
+    keys = KeyValues(registry.client)
+    marker = await keys.get(MARKER)
+    assert marker is not None
+    await keys.put(MARKER, garbage)
+    with pytest.raises(Malformed, match="put back what it was") as raised:
+        await registry.read()
+    assert str(raised.value).endswith(f"consul kv put {MARKER} '{marker.value.decode()}'")
+    await keys.put(MARKER, marker.value)
+    assert [node.id for node in (await registry.read()).nodes] == ["n1"]
 
 
 async def test_the_last_inventory_is_there_without_consul_with_its_time_and_is_never_an_answer(

@@ -73,6 +73,7 @@ def test_a_record_that_cannot_be_understood_is_a_fault_that_names_it(value: byte
     found = read_records({NODES + "own": entry(value)}, {})
     assert found.stored == {}
     assert len(found.faults) == 1
+    assert found.faults[0].endswith("; mend Consul's key nodegate/nodes/own, or delete it")
 
 
 @given(st.binary(max_size=60))

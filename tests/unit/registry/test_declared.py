@@ -89,7 +89,9 @@ async def test_intents_of_declared_nodes_are_compared_and_set(registry: Declared
 async def test_anything_else_of_a_declared_node_is_refused_with_what_to_do(
     registry: DeclaredRegistry, memory: Memory, change: dict[str, Any]
 ) -> None:
-    with pytest.raises(Refused, match=r"declared in nodegate\.toml: change \w+ there and restart") as raised:
+    with pytest.raises(
+        Refused, match=r"declared in nodegate\.toml or by `up --node`: change \w+ there and restart"
+    ) as raised:
         await registry.put(replace(FILE, **change))
     assert "'file'" in str(raised.value)
     assert next(iter(change)) in str(raised.value)
@@ -99,9 +101,9 @@ async def test_anything_else_of_a_declared_node_is_refused_with_what_to_do(
 async def test_a_declared_node_cannot_be_removed(registry: DeclaredRegistry, memory: Memory) -> None:
     drained = await registry.put(replace(FILE, intent=Intent.DRAIN))
     for version in (0, drained.version):
-        with pytest.raises(Refused, match=r"declared in nodegate\.toml: take it out there"):
+        with pytest.raises(Refused, match=r"declared in nodegate\.toml or by `up --node`: take it out there"):
             await registry.delete("file", version)
-    with pytest.raises(Refused, match=r"declared in nodegate\.toml: take it out there"):
+    with pytest.raises(Refused, match=r"declared in nodegate\.toml or by `up --node`: take it out there"):
         await registry.put(replace(drained, intent=Intent.REMOVE))
     assert (await registry.read()).nodes == (drained,)
 
@@ -141,7 +143,7 @@ async def test_an_old_view_of_a_node_that_left_the_file_is_refused(
 ) -> None:
     drained = await registry.put(replace(FILE, intent=Intent.DRAIN))
     later = gateway(memory)
-    with pytest.raises(Refused, match=r"not declared in nodegate\.toml any more"):
+    with pytest.raises(Refused, match=r"not declared in nodegate\.toml or by `up --node` any more"):
         await later.put(replace(drained, intent=Intent.SERVE))
     assert (await registry.read()).nodes == (drained,)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -192,6 +193,14 @@ def test_a_weight_of_zero_does_not_count_as_serving(gateway: Build) -> None:
     gate.settle()
     gate.judged("n1", Status.DOWN)
     gate.settle()
+    assert gate.state("n1") == "ready"
+
+
+def test_a_node_that_loses_its_weight_in_the_same_pass_is_no_replacement(gateway: Build) -> None:
+    gate = gateway(2, safety={"panic_threshold": 1.0})
+    gate.nodes["n2"] = replace(gate.nodes["n2"], weight=0)
+    gate.judged("n1", Status.DOWN)
+    gate.step()
     assert gate.state("n1") == "ready"
 
 

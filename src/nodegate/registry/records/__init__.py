@@ -23,7 +23,7 @@ from nodegate.registry.records.node import (
     new_node,
     revise,
 )
-from nodegate.registry.records.pools import conflicts
+from nodegate.registry.records.pools import conflicts, of_one_kind
 from nodegate.registry.records.stored import RECORD_FORMAT, read_record, write_record
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "format_of",
     "kind_faults",
     "new_node",
+    "of_one_kind",
     "parse_nodes",
     "read_record",
     "revise",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Container, Mapping
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from nodegate.errors import Fault
-from nodegate.model import Inventory, Node
+from nodegate.model import Intent, Inventory, Node, Source
 from nodegate.settings import Settings, routes_of
 
 
@@ -29,7 +32,10 @@ def conflicts(node: Node, inventory: Inventory, settings: Settings, *, file: str
             f"the path {path or '/'!r} differs from {wanted!r}, the upstream_path of pool {node.pool!r}; "
             "all nodes of a pool have one path",
         )
-    kind = pool.kind or next((other.kind for other in others if other.pool == node.pool), None)
+    kinds = Counter(other.kind for other in others if other.pool == node.pool)
+    kind = pool.kind or next(
+        (name for name, _ in kinds.most_common(1)), None
+    )  # `of_one_kind` leaves out the rest
     if kind is not None and kind != node.kind:
         return _fault(
             file,
@@ -42,6 +48,46 @@ def conflicts(node: Node, inventory: Inventory, settings: Settings, *, file: str
             file, "pool", f"the route {route!r} of pool {node.pool!r} already leads to pool {owner!r}"
         )
     return None
+
+
+def of_one_kind(
+    inventory: Inventory, settings: Settings, before: Mapping[str, str], known: Container[str]
+) -> tuple[Inventory, dict[str, str]]:
+    """The inventory without nodes that are not of their pool's kind, each with a fault, and the kinds by pool.
+
+    Whoever registers a service elsewhere may name any kind and any pool. A pool's kind decides which firewall stands
+    before it and how its nodes are compared, so no newcomer may change it. In this order it is the one that the
+    settings say, that nodegate.toml's nodes have, that is `known` at all, that the pool had `before`, that the
+    registry's own nodes have, that most nodes have. Nodes that are being removed stay: they do not serve.
+    """
+    seen: dict[str, Counter[str]] = {}
+    for node in inventory.nodes:
+        seen.setdefault(node.pool, Counter())[node.kind] += 1
+    kinds = {pool: settings.pool(pool).kind or next(iter(counts)) for pool, counts in seen.items()}
+    mixed = {pool for pool, counts in seen.items() if counts.keys() != {kinds[pool]}}
+    if not mixed:
+        return inventory, {**before, **kinds}
+    owned = {(node.pool, node.kind, node.source) for node in inventory.nodes if node.pool in mixed}
+    for pool in mixed:
+        ranks = {
+            (
+                (pool, kind, Source.FILE) not in owned, kind not in known, kind != before.get(pool),
+                (pool, kind, Source.REGISTRY) not in owned, -count, kind,
+            ): kind
+            for kind, count in seen[pool].items()
+        }  # fmt: skip
+        kinds[pool] = settings.pool(pool).kind or ranks[min(ranks)]
+    strangers = [
+        node for node in inventory.nodes if node.kind != kinds[node.pool] and node.intent is not Intent.REMOVE
+    ]
+    faults = (
+        f"node {node.id!r}: pool {node.pool!r} holds {kinds[node.pool]} nodes, this one is {node.kind}; "
+        "it is left out. Give it another pool"
+        for node in strangers
+    )
+    out = {node.id for node in strangers}
+    fitting = tuple(node for node in inventory.nodes if node.id not in out)
+    return replace(inventory, nodes=fitting, faults=(*inventory.faults, *faults)), {**before, **kinds}
 
 
 def _fault(file: str, key: str, message: str) -> Fault:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from nodegate.model import Instant, Inventory, Node
-from nodegate.registry.records import conflicts
+from nodegate.model import Instant, Intent, Inventory, Node, Source
+from nodegate.registry.records import conflicts, of_one_kind
 from nodegate.settings import PoolSettings, Settings
 
 
-def node(node_id: str = "new", **changes: str) -> Node:
+def node(node_id: str = "new", **changes: object) -> Node:
     return Node(id=node_id, **{"url": "http://h:1", "kind": "iri", **changes})  # type: ignore[arg-type]
 
 
@@ -85,3 +85,76 @@ def test_a_known_node_may_change_all_but_what_the_pool_depends_on() -> None:
 
 def test_the_only_node_of_a_pool_may_change_its_kind() -> None:
     assert conflicts(node("one", kind="evm"), inventory(node("one")), EMPTY) is None
+
+
+KNOWN = ("evm", "http", "iri")
+SERVICE, FILE = Source.SERVICE, Source.FILE
+
+
+def test_an_inventory_whose_pools_are_of_one_kind_is_given_back_itself() -> None:
+    same = inventory(node("a"), node("b"), node("c", kind="evm", pool="eth"))
+    fitting, kinds = of_one_kind(same, EMPTY, {}, KNOWN)
+    assert fitting is same
+    assert kinds == {"main": "iri", "eth": "evm"}
+
+
+def test_a_stranger_is_left_out_with_a_fault_and_the_pool_stays_what_it_was() -> None:
+    mixed = inventory(
+        node("a", kind="evm", source=SERVICE),
+        node("b", kind="evm", source=SERVICE),
+        node("z", source=SERVICE),
+    )
+    fitting, kinds = of_one_kind(mixed, EMPTY, {"main": "iri"}, KNOWN)
+    assert [one.id for one in fitting.nodes] == ["z"]
+    assert fitting.faults == (
+        "node 'a': pool 'main' holds iri nodes, this one is evm; it is left out. Give it another pool",
+        "node 'b': pool 'main' holds iri nodes, this one is evm; it is left out. Give it another pool",
+    )
+    assert kinds == {"main": "iri"}
+
+
+@pytest.mark.parametrize(
+    ("present", "before", "wins"),
+    [
+        ([node("a", kind="nokind"), node("b", kind="nokind"), node("c")], {}, "iri"),
+        ([node("a", kind="evm"), node("b"), node("c")], {}, "iri"),
+        ([node("a", kind="evm"), node("b"), node("c")], {"main": "evm"}, "evm"),
+        ([node("a", kind="evm"), node("b")], {"main": "http"}, "evm"),
+        ([node("a", kind="evm", source=SERVICE), node("b", kind="evm", source=SERVICE), node("c")], {}, "iri"),
+        ([node("a"), node("b"), node("c", kind="evm", source=FILE)], {"main": "iri"}, "evm"),
+        ([node("a", kind="nokind"), node("b", kind="otherkind"), node("c", kind="otherkind")], {}, "otherkind"),
+    ],
+    ids=["known", "most", "before", "before that is gone", "own records", "the file", "unknown ones only"],
+)  # fmt: skip
+def test_the_kind_of_a_pool_is_settled_in_a_fixed_order(
+    present: list[Node], before: dict[str, str], wins: str
+) -> None:
+    fitting, kinds = of_one_kind(inventory(*present), EMPTY, before, KNOWN)
+    assert kinds["main"] == wins
+    assert {one.kind for one in fitting.nodes} == {wins}
+
+
+def test_the_settings_have_the_last_word_even_when_no_node_obeys() -> None:
+    fitting, kinds = of_one_kind(inventory(node("a", pool="shimmer")), CONFIGURED, {"shimmer": "iri"}, KNOWN)
+    assert (fitting.nodes, kinds) == ((), {"shimmer": "evm"})
+
+
+def test_a_pool_that_was_empty_for_a_while_is_still_what_it_was() -> None:
+    _, kinds = of_one_kind(inventory(), EMPTY, {"main": "iri"}, KNOWN)
+    _, kinds = of_one_kind(inventory(node("a", kind="evm"), node("b")), EMPTY, kinds, KNOWN)
+    assert kinds == {"main": "iri"}
+
+
+def test_a_stranger_that_is_being_removed_stays_until_it_is_forgotten() -> None:
+    leaving = node("a", kind="evm", intent=Intent.REMOVE)
+    fitting, _ = of_one_kind(inventory(leaving, node("b"), node("c")), EMPTY, {}, KNOWN)
+    assert leaving in fitting.nodes
+    assert fitting.faults == ()
+
+
+def test_a_stranger_in_a_pool_does_not_keep_those_out_who_fit() -> None:
+    mixed = inventory(
+        node("a", kind="evm", source=SERVICE), node("b", source=SERVICE), node("c", source=SERVICE)
+    )
+    assert conflicts(node(), mixed, EMPTY) is None
+    assert "holds iri nodes" in str(conflicts(node(kind="evm"), mixed, EMPTY))
