@@ -149,12 +149,14 @@ class MemoryPolicies:
         return load_policy(kind, self.documents[kind])
 
     def operator(self, kind: str) -> Document | None:
+        self.loaded(kind)
         return self.documents[kind]
 
     def version(self, kind: str) -> str:
         return compile_policy(self.loaded(kind).policy).version
 
     async def apply(self, document: Document) -> Applied:
+        self.loaded(kind_of(document))
         warnings = require_sound(load_policy(kind_of(document), document))
         return self._put(kind_of(document), document, warnings)
 
@@ -165,10 +167,9 @@ class MemoryPolicies:
     def _put(self, kind: str, document: Document | None, warnings: tuple[Finding, ...]) -> Applied:
         if self.refusal is not None:
             raise Refused(self.refusal)
-        before = self.version(kind) if kind in self.documents else ""
-        former = self.loaded(kind).policy if kind in self.documents else None
+        before, former = self.version(kind), self.loaded(kind).policy
         self.documents[kind] = document
-        changes = () if former is None else differences(former, self.loaded(kind).policy)
+        changes = differences(former, self.loaded(kind).policy)
         return Applied(
             kind=kind,
             version=self.version(kind),

@@ -40,7 +40,8 @@ ENTRIES = shortcuts.entries(POLICY)
 
 def looked_up(policy: Policy, body: bytes) -> str | None:
     """What HAProxy's rules would find for this body, read as HAProxy reads it."""
-    entries, suspects = shortcuts.entries(policy), shortcuts.suspects(policy)
+    entries = ENTRIES if policy is POLICY else shortcuts.entries(policy)
+    suspects = shortcuts.suspects(policy)
     if len(body) >= FAST_BODY or any(word.encode() in body for word in suspects):
         return None
     seen = body.partition(b"\0")[0]
