@@ -10,6 +10,7 @@ from dataclasses import replace
 from nodegate.api.context import ApiContext
 from nodegate.errors import BadDocument, Conflict, NotFound, Refused
 from nodegate.model import Intent, Inventory, Node, Source
+from nodegate.registry.declared import CANNOT_GO
 from nodegate.registry.records import conflicts, new_node, revise
 from nodegate.telemetry import Event, record
 
@@ -112,9 +113,7 @@ async def _current(context: ApiContext, node_id: str, version: int | None) -> tu
 
 def _must_not_remove_declared(node: Node) -> None:
     if node.source is Source.FILE and node.intent is Intent.REMOVE:
-        raise Refused(
-            f"{node.id!r} is declared in nodegate.toml or by `up --node`: take it out there and restart, or drain it"
-        )
+        raise Refused(f"{node.id!r} {CANNOT_GO}")
 
 
 def _must_fit(node: Node, inventory: Inventory, context: ApiContext) -> None:

@@ -110,9 +110,10 @@ class ConsulClient:
         """Read `path` (such as `/v1/catalog/services`).
 
         With an `index` of 1 or more the read blocks until Consul's index is beyond it, for `wait` seconds at most.
-        With `stale` an answer of any server will do where no leader can be asked; it is not `fresh`. With `absent` a thing that is not
-        there is a Reply with value None and an index, so that one can wait for it. Another address than the
-        one that gave the index is asked without waiting, and so is a leader after a failure. `local` as in `put`.
+        With `stale` an answer of any server will do where no leader can be asked; it is not `fresh`. With `absent`
+        a thing that is not there is a Reply with value None and an index, so that one can wait for it. Another
+        address than the one that gave the index is asked without waiting, and so is a leader after a failure.
+        `local` as in `put`.
         """
         asked = dict(params or {})
         blocking = {"index": str(index), "wait": f"{max(1, round(wait * 1000))}ms"} if index else {}
@@ -171,7 +172,7 @@ class ConsulClient:
         empty = frozenset({404}) if absent else _NONE
         for step in range(len(self.addresses)):
             number = (first + step) % len(self.addresses)
-            sure = {"consistent": ""} if self._unsure and _of_leader(path) and "stale" not in params else {}
+            sure = {"consistent": ""} if self._unsure and _of_servers(path) and "stale" not in params else {}
             waits, time = (blocking, patience) if step == 0 and not sure else ({}, self.timeout)
             try:
                 reply = await self._once(number, "GET", path, params | waits | sure, None, time, empty)
@@ -219,7 +220,7 @@ class ConsulClient:
         accept: frozenset[int],
     ) -> Reply:
         address = self.addresses[number]
-        if self._datacenter and _of_leader(path):
+        if self._datacenter and _of_servers(path):
             params = {"dc": self._datacenter, **params}
         try:
             async with self._opened().request(
@@ -260,7 +261,7 @@ class ConsulClient:
 _NONE: frozenset[int] = frozenset()
 
 
-def _of_leader(path: str) -> bool:
+def _of_servers(path: str) -> bool:
     """Whether the servers have the answer, not the agent that is asked."""
     return not path.startswith("/v1/agent/")
 

@@ -293,9 +293,10 @@ class Control:
         self.snapshot = replace(before, inventory=inventory, registry_error=None)
         if changed:
             forgotten = self.prober.update(inventory)
-            # What was judged of another address must not vouch for the new one, nor lend it its own.
-            verdicts = {name: one for name, one in self._judged.verdicts.items() if name not in forgotten}
-            self._judged = replace(self._judged, verdicts=verdicts)
+            if forgotten:
+                # What was judged of another address must not vouch for the new one, nor lend it its own.
+                verdicts = {name: one for name, one in self._judged.verdicts.items() if name not in forgotten}
+                self._judged = replace(self._judged, verdicts=verdicts)
             self._kinds = {node.id: node.kind for node in inventory.nodes}
             self._outcomes = {name: good for name, good in self._outcomes.items() if name in self._kinds}
         if before.inventory is None or not only_adds(before.inventory, inventory):

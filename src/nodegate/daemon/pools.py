@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 
-from nodegate.model import Intent, Inventory, Node
+from nodegate.model import Intent, Inventory
 from nodegate.settings import Settings
 
 LANES_UP_TO = 1000
@@ -21,11 +22,9 @@ def crowded_pools(inventory: Inventory) -> frozenset[str]:
 def pools_of(settings: Settings, inventory: Inventory) -> dict[str, str]:
     """All pools and their kinds: the declared ones, those that nodes name, and always `main`."""
     pools = {name: pool.kind for name, pool in settings.pools.items()}
-    for node in sorted(inventory.nodes, key=_leaves):  # one that leaves may be of another kind than its pool
+    staying = (node for node in inventory.nodes if node.intent is not Intent.REMOVE)
+    leaving = (node for node in inventory.nodes if node.intent is Intent.REMOVE)
+    for node in chain(staying, leaving):  # one that leaves may be of another kind than its pool
         if pools.get(node.pool) is None:
             pools[node.pool] = node.kind
     return {"main": "http"} | {name: kind or "http" for name, kind in pools.items()}
-
-
-def _leaves(node: Node) -> bool:
-    return node.intent is Intent.REMOVE

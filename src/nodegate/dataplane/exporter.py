@@ -29,11 +29,9 @@ class Exporter:
         """
         scopes = ("*",) if servers <= METRICS_BY_SERVER else ("global", "frontend", "backend")
         query = "&".join(f"scope={scope}" for scope in scopes)
-        connector = aiohttp.UnixConnector(self._path)
-        timeout = aiohttp.ClientTimeout(total=METRICS_TIMEOUT)
         try:
             async with (
-                aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session,
+                self._session() as session,
                 session.get(f"http://haproxy/metrics?{query}") as response,
             ):
                 if response.status != 200:
@@ -44,12 +42,8 @@ class Exporter:
 
     async def obeys(self, kind: str, version: str) -> bool:
         """Whether HAProxy's threads obey this version of a kind's policy."""
-        connector = aiohttp.UnixConnector(self._path, force_close=True)
-        timeout = aiohttp.ClientTimeout(total=METRICS_TIMEOUT)
         try:
-            async with aiohttp.ClientSession(
-                connector=connector, timeout=timeout, trust_env=False
-            ) as session:
+            async with self._session(force_close=True) as session:
                 for _ in range(ASKED_THREADS):
                     async with session.get(f"http://haproxy/policy/{kind}") as response:
                         if response.status != 200 or await response.text() != version:
@@ -57,3 +51,9 @@ class Exporter:
         except (aiohttp.ClientError, TimeoutError, OSError):
             return False
         return True
+
+    def _session(self, *, force_close: bool = False) -> aiohttp.ClientSession:
+        """With `force_close` each request has a connection of its own."""
+        connector = aiohttp.UnixConnector(self._path, force_close=force_close)
+        timeout = aiohttp.ClientTimeout(total=METRICS_TIMEOUT)
+        return aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False)

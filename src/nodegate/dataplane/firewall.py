@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from nodegate.dataplane import tables
 from nodegate.dataplane.socket import RuntimeSocket
@@ -25,23 +25,11 @@ class HaproxyFirewall:
 
     async def tables(self) -> Tables:
         """HAProxy's counters. Raises Unavailable when HAProxy does not answer."""
-        if not self._guarded().used:
-            return Tables()
-        replies = await self._runtime.send([wire.show_table(name) for name in tables.READ])
-        try:
-            return await asyncio.to_thread(tables.read_tables, replies, Instant(time.time()))
-        except (Malformed, Refused) as error:
-            raise Unavailable(str(error)) from error
+        return await self._read(tables.READ, tables.read_tables)
 
     async def refusals(self) -> Tables:
         """Rules and bans alone, which costs little however many clients there are. Raises as `tables`."""
-        if not self._guarded().used:
-            return Tables()
-        replies = await self._runtime.send([wire.show_table(name) for name in tables.READ_REFUSALS])
-        try:
-            return await asyncio.to_thread(tables.read_refusals, replies, Instant(time.time()))
-        except (Malformed, Refused) as error:
-            raise Unavailable(str(error)) from error
+        return await self._read(tables.READ_REFUSALS, tables.read_refusals)
 
     async def ban(self, client: str, seconds: float) -> Ban:
         """Refuse a client for some seconds. Raises Malformed for what is no address, Refused when no policy
@@ -70,3 +58,14 @@ class HaproxyFirewall:
         replies = await self._runtime.send(forget)
         wire.accepted(replies[0])
         return True
+
+    async def _read(
+        self, names: Sequence[str], understood: Callable[[tuple[str, ...], Instant], Tables]
+    ) -> Tables:
+        if not self._guarded().used:
+            return Tables()
+        replies = await self._runtime.send([wire.show_table(name) for name in names])
+        try:
+            return await asyncio.to_thread(understood, replies, Instant(time.time()))
+        except (Malformed, Refused) as error:
+            raise Unavailable(str(error)) from error

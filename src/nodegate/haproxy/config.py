@@ -23,6 +23,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NAME = re.compile(r"[A-Za-z0-9_.:-]+")
 _SERVER_LINE = "    server "
 _IPV6_PLACE = re.compile(r"\[(?P<host>[^\]]*)\]:(?P<port>[0-9]+)")
+_EVERYWHERE = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- compared, not bound
 
 
 def words(*parts: object) -> Words:
@@ -183,6 +184,13 @@ def split_host_port(place: str) -> tuple[str, int]:
     if not colon or not (port.isascii() and port.isdigit()):
         raise Unsafe(f"{place!r} is not HOST:PORT")
     return host, int(port)
+
+
+def own_place(place: str) -> str:
+    """`HOST:PORT` at which this machine itself reaches what listens on `place`: on the loopback where that is every
+    address. Raises Unsafe as `split_host_port`."""
+    host, port = split_host_port(place)
+    return host_port(_EVERYWHERE.get(host, host), port)
 
 
 def _block(header: Words, lines: Sequence[Words]) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from nodegate.haproxy.config import Backend, Words, split_host_port, words
+from nodegate.haproxy.config import Backend, Words, own_place, words
 from nodegate.settings import Settings
 
 BACKEND = "registration"
 """Its server is the page's listener: no node, and nothing for the planner."""
-
-_EVERYWHERE = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- compared, not bound
 
 
 def frontend_lines(settings: Settings) -> tuple[Words, ...]:
@@ -36,16 +34,13 @@ def backends(settings: Settings) -> tuple[Backend, ...]:
     """The backend of the page. `server-template`, because lines of `server` are those of nodes."""
     if not _is_on(settings):
         return ()
-    host, port = split_host_port(settings.portal.listen or "")
-    host = _EVERYWHERE.get(host, host)
-    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return (
         Backend(
             name=BACKEND,
             lines=(
                 words("timeout", "server", "30000ms"),
                 words("retries", 0),
-                words("server-template", "page", 1, place, "maxconn", 100),
+                words("server-template", "page", 1, own_place(settings.portal.listen or ""), "maxconn", 100),
             ),
         ),
     )

@@ -43,7 +43,7 @@ class DeclaredRegistry:
             if record.source is not Source.FILE:
                 faults.append(_shadowed(record, declared))
             elif record.intent is Intent.REMOVE:
-                faults.append(f"overlay of node {node_id!r}: {_CANNOT_GO}; it is drained instead")
+                faults.append(f"overlay of node {node_id!r}: {CANNOT_GO}; it is drained instead")
                 nodes[node_id] = replace(declared, intent=Intent.DRAIN, version=record.version)
             else:
                 nodes[node_id] = replace(declared, intent=record.intent, version=record.version)
@@ -71,7 +71,7 @@ class DeclaredRegistry:
                 "by command only its intent can be changed"
             )
         if node.intent is Intent.REMOVE:
-            raise Refused(f"node {node.id!r} {_CANNOT_GO}")
+            raise Refused(f"node {node.id!r} {CANNOT_GO}")
         try:
             return await self._inner.put(replace(node, source=Source.FILE))
         except Conflict:
@@ -83,7 +83,7 @@ class DeclaredRegistry:
     async def delete(self, node_id: str, version: int) -> None:
         """As the inner registry's. Raises Refused for a declared node."""
         if node_id in self._declared:
-            raise Refused(f"node {node_id!r} {_CANNOT_GO}")
+            raise Refused(f"node {node_id!r} {CANNOT_GO}")
         await self._inner.delete(node_id, version)
 
     async def _put_own(self, node: Node) -> Node:
@@ -105,7 +105,7 @@ class DeclaredRegistry:
         return next((node for node in inventory.nodes if node.id == node_id), None)
 
 
-_CANNOT_GO = "is declared in nodegate.toml or by `up --node`: take it out there and restart, or drain it"
+CANNOT_GO = "is declared in nodegate.toml or by `up --node`: take it out there and restart, or drain it"
 
 
 def _shadowed(record: Node, declared: Node) -> str:

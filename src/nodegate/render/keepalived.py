@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip
 from typing import TypeVar
 
 from nodegate.errors import BadDocument, Fault
+from nodegate.haproxy.config import own_place, split_host_port
 from nodegate.render.rendered import Rendered
 
 Address = IPv4Address | IPv6Address
@@ -105,10 +106,9 @@ exit 0
 
 
 def _script(vrrp: Vrrp) -> str:
-    host, _, port = vrrp.health.rpartition(":")
-    reachable = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "::1"}.get(host, host.strip("[]"))  # noqa: S104
+    host, port = split_host_port(own_place(vrrp.health))
     return SCRIPT.format(
-        host=reachable, port=port, path=f"/{vrrp.pool or ''}?ready={vrrp.ready}",
+        host=host, port=port, path=f"/{vrrp.pool or ''}?ready={vrrp.ready}",
         within=ANSWER_WITHIN, between=BETWEEN, looks=" ".join(str(number) for number in range(LOOKS)),
     )  # fmt: skip
 

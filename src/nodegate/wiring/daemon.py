@@ -29,7 +29,7 @@ from nodegate.dashboard.door import Dashboard
 from nodegate.dataplane.driver import HaproxyDriver
 from nodegate.dataplane.tables import Ban, Tables
 from nodegate.errors import Unavailable
-from nodegate.haproxy.config import split_host_port
+from nodegate.haproxy.config import own_place
 from nodegate.haproxy.peers import Sharing
 from nodegate.model import Inventory, Snapshot
 from nodegate.portal.serve import RunningPortal, running_portal
@@ -51,7 +51,6 @@ from nodegate.wiring.gateway import ShapedGateway
 
 MAX_MESSAGE = 262_144
 """Bytes of one WebSocket message from a page of the dashboard: clicks and forms."""
-_LOOPBACK = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- compared, not bound
 SERVICE_PATIENCE = 30.0
 """Seconds that an HAProxy which is another service's has to come up; both start at boot."""
 
@@ -96,7 +95,7 @@ class Daemon:
             if self.settings.dashboard.enabled:
                 self.dashboard = Dashboard(context, self.history)
             said = await self._start()
-            url = _url(place)
+            url = f"http://{own_place(place)}"
             try:
                 write_private(self.directory.admin, url + "\n")
                 announce(banner(self.settings, self.directory, url, said))
@@ -289,10 +288,3 @@ def _upstreams(settings: Settings) -> dict[str, Upstream]:
         name: Upstream(tls=tls_context(pool.tls_ca) if pool.tls_ca else None, host=pool.upstream_host)
         for name, pool in settings.pools.items()
     }
-
-
-def _url(place: str) -> str:
-    """The URL at which this machine reaches the admin API."""
-    host, port = split_host_port(place)
-    reachable = _LOOPBACK.get(host, host)
-    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"

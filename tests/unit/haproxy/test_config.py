@@ -16,6 +16,7 @@ from nodegate.haproxy.config import (
     insert_servers,
     line_text,
     literal,
+    own_place,
     quote,
     skeleton_digest,
     split_host_port,
@@ -162,3 +163,18 @@ def test_places_round_trip(host: str, port: int) -> None:
 def test_what_is_no_place_is_refused(place: str) -> None:
     with pytest.raises(Unsafe):
         split_host_port(place)
+
+
+@pytest.mark.parametrize(
+    ("place", "own"),
+    [
+        ("*:80", "127.0.0.1:80"),
+        ("0.0.0.0:80", "127.0.0.1:80"),
+        ("[::]:80", "[::1]:80"),
+        ("[2001:db8::1]:80", "[2001:db8::1]:80"),
+        ("192.0.2.1:80", "192.0.2.1:80"),
+        ("localhost:80", "localhost:80"),
+    ],
+)
+def test_what_listens_everywhere_is_reached_on_the_loopback(place: str, own: str) -> None:
+    assert own_place(place) == own

@@ -186,7 +186,8 @@ async def test_a_node_that_is_rejected_while_it_joins_does_not_stay(rig, browser
     assert ["was not taken" in str(mail["Subject"]) for mail in await rig.post()] == [True]
 
 
-async def test_a_node_that_joins_while_it_is_rejected_does_not_stay(rig, browser):  # type: ignore[no-untyped-def]
+async def approved(rig, browser):  # type: ignore[no-untyped-def]
+    """A registration that is confirmed, and whose node could not join yet because the registry was away."""
     await browser.register(rig.node.url)
     [mail] = await rig.post()
     real = rig.registry.put
@@ -198,6 +199,11 @@ async def test_a_node_that_joins_while_it_is_rejected_does_not_stay(rig, browser
     await browser.press(link_in(mail))
     rig.registry.put = real
     [one] = await rig.service.store.transact(listed)
+    return one
+
+
+async def test_a_node_that_joins_while_it_is_rejected_does_not_stay(rig, browser):  # type: ignore[no-untyped-def]
+    one = await approved(rig, browser)
     assert one.state is State.APPROVED
     remove = rig.service.operator._nodes.remove
 
@@ -214,17 +220,7 @@ async def test_a_node_that_joins_while_it_is_rejected_does_not_stay(rig, browser
 
 
 async def test_two_who_let_a_node_join_at_once_write_one_mail(rig, browser):  # type: ignore[no-untyped-def]
-    await browser.register(rig.node.url)
-    [mail] = await rig.post()
-    real = rig.registry.put
-
-    async def refuse(node):  # type: ignore[no-untyped-def]
-        raise Unavailable("registry.db is locked")
-
-    rig.registry.put = refuse
-    await browser.press(link_in(mail))
-    rig.registry.put = real
-    [one] = await rig.service.store.transact(listed)
+    one = await approved(rig, browser)
     await asyncio.gather(rig.service.desk.admit(one), rig.service.desk.admit(one))
     assert ["is in" in str(mail["Subject"]) for mail in await rig.post()] == [True]
 

@@ -33,9 +33,8 @@ def conflicts(node: Node, inventory: Inventory, settings: Settings, *, file: str
             "all nodes of a pool have one path",
         )
     kinds = Counter(other.kind for other in others if other.pool == node.pool)
-    kind = pool.kind or next(
-        (name for name, _ in kinds.most_common(1)), None
-    )  # `of_one_kind` leaves out the rest
+    # Of several kinds that of most nodes: `of_one_kind` leaves out the rest.
+    kind = pool.kind or max(kinds, key=kinds.__getitem__, default=None)
     if kind is not None and kind != node.kind:
         return _fault(
             file,
