@@ -12,6 +12,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
+from nodegate.haproxy.config import line_text
+from nodegate.haproxy.guarded import SUSPECTS, TRIVIAL
+from nodegate.haproxy.paths import map_reference
+from nodegate.haproxy.shortcuts import known_verdict
+from nodegate.policy import shortcuts
 from nodegate.policy.compile import compile_policy, guard_entries, height_entry
 from nodegate.policy.guard import GuardRequest, body_line, guard, head_line
 from nodegate.policy.values import Policy
@@ -96,9 +101,11 @@ defaults
     option http-buffer-request
 frontend guarded
     bind 127.0.0.1:{port}
+{lookup}
+    http-request set-var(txn.known) var(txn.line)
     http-request set-var(txn.line) lua.nodegate_guard({kind},main)
     http-request set-var(txn.policy) lua.nodegate_policy({kind})
-    http-request return status 200 hdr x-policy %[var(txn.policy)] hdr x-line %[var(txn.line)] hdr x-upgrade %[req.hdr_cnt(upgrade)]
+    http-request return status 200 hdr x-policy %[var(txn.policy)] hdr x-line %[var(txn.line)] hdr x-known %[var(txn.known)] hdr x-upgrade %[req.hdr_cnt(upgrade)]
 """
 
 
@@ -115,6 +122,11 @@ class InHAProxy:
         self._config = place / "haproxy.cfg"
         self._connection: socket.socket | None = None
         write_map(self.map, guard_entries(policy))
+        (place / "maps").mkdir()
+        write_map(place / map_reference(TRIVIAL), shortcuts.entries(policy))
+        write_map(place / map_reference(SUSPECTS), shortcuts.suspects(policy))
+        form = shortcuts.FORMS.get(policy.form)
+        lookup = known_verdict(form, policy.kind) if form is not None else ()
         self._config.write_text(
             CONFIG.format(
                 socket=self.socket,
@@ -123,6 +135,7 @@ class InHAProxy:
                 port=self.port,
                 kind=policy.kind,
                 buffer=compile_policy(policy).buffer,
+                lookup="\n".join(map(line_text, lookup)),
             )
         )
 
@@ -137,6 +150,7 @@ class InHAProxy:
                 env={**os.environ, "LD_LIBRARY_PATH": str(binary.parent / "lib")},
                 stdout=log,
                 stderr=log,
+                cwd=self._config.parent,
             )
         until_sync(self._listens, what="HAProxy listens")
 
@@ -186,7 +200,8 @@ class InHAProxy:
     def exchange(
         self, method: str, target: bytes, headers: Headers, body: bytes
     ) -> tuple[dict[str, str], str]:
-        """One request over the connection that is kept: the answer's headers and the guard's line."""
+        """One request over the connection that is kept: the answer's headers and the guard's line. `x-known` is the
+        line that was looked up."""
         lines = [method.encode() + b" " + target + b" HTTP/1.1"]
         lines += [name.encode() + b": " + value for name, value in headers]
         if method == "POST" and not any(name == "content-length" for name, _ in headers):

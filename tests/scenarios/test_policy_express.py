@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from dataplane_support import Response, call
+from dataplane_support import Response, call, server
+from nodegate.haproxy.pools import backend_name
 from policy_rig import BEHIND, VERSION, PolicyRig, rule
 
 pytestmark = pytest.mark.scenario
@@ -20,7 +21,7 @@ SHORT, LONG = "", BEHIND
 """Without a trusted proxy the short way is open; with one it is not there at all."""
 
 PLAIN_INFO = b'{"command":"getNodeInfo"}'
-CALLS: tuple[tuple[bytes, Mapping[str, str]], ...] = (
+COMMANDS: tuple[tuple[bytes, Mapping[str, str]], ...] = (
     (PLAIN_INFO, {}),
     (call("getNodeInfo"), {"User-Agent": "wallet"}),
     (PLAIN_INFO, {"Origin": "https://wallet.example"}),
@@ -40,6 +41,42 @@ CALLS: tuple[tuple[bytes, Mapping[str, str]], ...] = (
     (call("getNeighbors"), {}),
     (b"", {}),
 )
+
+
+def rpc(method: str, *params: object, **more: object) -> bytes:
+    """A JSON-RPC call as viem writes it."""
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params} | more
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+CONTRACT = "0x" + "Ab" * 20
+VIEW = {"to": CONTRACT, "data": "0x70a08231" + "00" * 32}
+BLOCK = rpc("eth_blockNumber")
+RPC_CALLS: tuple[tuple[bytes, Mapping[str, str]], ...] = (
+    (BLOCK, {}),
+    (BLOCK, {"path": "/v1/chain/evm"}),
+    (BLOCK, {"path": "/v1/chain/evm/"}),
+    (BLOCK, {"path": "/?x"}),
+    (BLOCK, {"Origin": "https://wallet.example"}),
+    (BLOCK, {"Cookie": "x" * 3000}),
+    (BLOCK, {"X_Api_Key": "nobodys"}),
+    (BLOCK + b"\0", {}),
+    (rpc("eth_call", VIEW, "latest"), {}),
+    (rpc("eth_call", {"data": "0x18160ddd", "to": CONTRACT}, "0x10"), {"path": "/v1/chain/evm"}),
+    (rpc("eth_call", VIEW, "latest", {CONTRACT: {"balance": "0x1"}}), {}),
+    (rpc("eth_getBalance", CONTRACT, "latest", id="6c3a-01"), {}),
+    (rpc("eth_getBalance", CONTRACT[:41], "latest"), {}),
+    (rpc("eth_getTransactionReceipt", "0x" + "0f" * 32), {}),
+    (rpc("eth_sendRawTransaction", "0x02"), {}),
+    (rpc("eth_getLogs", {"fromBlock": "0x1", "toBlock": "0x2"}), {}),
+    (rpc("eth_accounts", id=10**16), {}),
+    (rpc("eth_newFilter"), {}),
+    (rpc("admin_peers"), {}),
+    (b'{"jsonrpc":"2.0",!,"method":"eth_chainId"}', {}),
+    (b'{"jsonrpc":"2.0","id":01,"method":"eth_chainId"}', {}),
+    (b"[" + BLOCK + b"," + BLOCK + b"]", {}),
+)
+CALLS = {"iri": COMMANDS, "evm": RPC_CALLS}
 SEEN = (
     "client", "key", "pool", "kind", "http", "path", "method", "class", "lane", "cost", "verdict", "rule",
     "reason", "status", "node", "retries",
@@ -47,10 +84,10 @@ SEEN = (
 
 
 async def heard(rig: PolicyRig) -> tuple[list[tuple[Any, ...]], list[dict[str, Any]], Any]:
-    """Answers, log and counters after all CALLS."""
+    """Answers, log and counters after all calls of the rig's kind."""
     await rig.serve()
     answers = []
-    for body, headers in CALLS:
+    for body, headers in CALLS[rig.kind]:
         response = await rig.ask(body, ME, **headers)
         answers.append((response.status, rule(response), response.headers.get("access-control-allow-origin")))
     await rig.last_line()
@@ -64,21 +101,39 @@ async def heard(rig: PolicyRig) -> tuple[list[tuple[Any, ...]], list[dict[str, A
     return answers, lines, counters
 
 
-async def test_nothing_tells_the_short_way_from_the_long_one() -> None:
-    async with PolicyRig(SHORT) as short:
+@pytest.mark.parametrize("kind", sorted(CALLS))
+async def test_nothing_tells_the_short_way_from_the_long_one(kind: str) -> None:
+    async with PolicyRig(SHORT, kind) as short:
         assert "set-var(sess.account)" in short.driver_text()
         found = await heard(short)
-    async with PolicyRig(LONG) as long:
+    async with PolicyRig(LONG, kind) as long:
         assert "set-var(sess.account)" not in long.driver_text()
         assert await heard(long) == found
     answers, lines, _ = found
-    assert [status for status, *_ in answers[:3]] == [200, 200, 200]
-    assert answers[2][2] == "*"
+    method = {"iri": "getNodeInfo", "evm": "eth_blockNumber"}[kind]
+    assert [status for status, *_ in answers[:2]] == [200, 200]
+    assert "*" in [origin for _, _, origin in answers]
     assert lines[0] == {
-        "client": ME, "key": "-", "pool": "main", "kind": "iri", "http": "POST", "path": "/",
-        "method": "getNodeInfo", "class": "read", "lane": "read", "cost": 1, "verdict": "served", "rule": "-",
+        "client": ME, "key": "-", "pool": "main", "kind": kind, "http": "POST", "path": "/",
+        "method": method, "class": "read", "lane": "read", "cost": 1, "verdict": "served", "rule": "-",
         "reason": "-", "status": 200, "node": "one", "retries": "0",
     }  # fmt: skip
+
+
+async def test_a_dear_call_takes_the_short_way_into_its_own_lane() -> None:
+    async with PolicyRig(SHORT, "evm") as rig:
+        for lane in ("read", "heavy"):
+            await rig.add(server(await rig.node(lane), backend=backend_name("main", lane)))
+        assert (await rig.ask(BLOCK, ME)).status == 200
+        assert (await rig.last_line())["node"] == "read"
+        assert (await rig.ask(rpc("eth_call", VIEW, "latest"), ME, path="/v1/chain/evm")).status == 200
+        line = await rig.last_line()
+        assert [line[name] for name in ("path", "class", "cost", "node")] == [
+            "/v1/chain/evm",
+            "heavy",
+            20,
+            "heavy",
+        ]
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def enforce(policy: Policy) -> Enforcement:
         maps=_maps(policy, compiled),
         buffer=compiled.buffer,
         proxied=bool(policy.client.trusted_proxies),
-        known=policy.form == "command",
+        form=shortcuts.FORMS.get(policy.form),
     )
 
 
@@ -59,7 +59,9 @@ def _lanes(policy: Policy, compiled: Compiled) -> dict[str, LaneShape]:
 def _maps(policy: Policy, compiled: Compiled) -> dict[str, dict[str, str]]:
     kind, maps = policy.kind, compiled.maps
     required = policy.client.key_required
-    known = {key: entry(kind, line, key_required=required) for key, line in shortcuts.entries(policy).items()}
+    entries = shortcuts.entries(policy)
+    known = {key: entry(key, line, key_required=required) for key, line in entries.items()}
+    dearest = max((int(line.split("|")[4]) for line in entries.values()), default=0)
     return {
         GUARD: dict(maps["guard"]),
         LIMITS: _limits(kind, maps["limits"]),
@@ -72,7 +74,7 @@ def _maps(policy: Policy, compiled: Compiled) -> dict[str, dict[str, str]]:
         own_map("proxies", kind): {**_no_relatives(maps["proxies"]), **maps["proxies"]},
         own_map("keys", kind): dict(maps["keys"]),
         own_map("cors", kind): _cors_origins(policy.cors),
-        **{own_map(name, kind): entries for name, entries in _room(policy, maps["limits"]).items()},
+        **{own_map(name, kind): entries for name, entries in _room(dearest, maps["limits"]).items()},
     }
 
 
@@ -94,10 +96,9 @@ def _accounts(kind: str, numbers: Mapping[str, str]) -> dict[str, str]:
     return {kind: line("budget"), **{f"{kind}/key/{key}": line(f"budget/{key}") for key in sorted(keys)}}
 
 
-def _room(policy: Policy, numbers: Mapping[str, str]) -> dict[str, dict[str, str]]:
+def _room(dearest: int, numbers: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """For each limit of a client without a key the range of what it may have used, so that any call that is looked
-    up is still within the limit. Where there is no such range, the exact rules decide."""
-    dearest = shortcuts.dearest(policy)
+    up, the dearest for `dearest` units, is still within the limit. Where there is no such range, the exact rules decide."""
     most = {
         ROOM_OPEN: int(_bound(numbers["concurrent"])),
         ROOM_10S: int(_bound(numbers["budget/10s"])) - dearest,

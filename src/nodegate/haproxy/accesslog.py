@@ -113,12 +113,12 @@ def told_lines() -> tuple[Words, ...]:
 
 def told_known(pool: str, kind: str, call: str) -> str:
     """The same for a call that was looked up; `call` is what `told_call` made, or where it is to be found."""
-    return f'"pool":"{pool}","kind":"{kind}","http":"POST","path":"/",{call}'
+    return f'"pool":"{pool}","kind":"{kind}","http":"POST",{call}'
 
 
-def told_call(*, method: str, class_: str, lane: str, cost: str) -> str:
-    """The part that does not depend on the pool. Names of a policy have nothing that JSON would want escaped."""
-    return f'"method":"{method}","class":"{class_}","lane":"{lane}","cost":{cost}'
+def told_call(*, path: str, method: str, class_: str, lane: str, cost: str) -> str:
+    """The part that does not depend on the pool. What a policy names has nothing that JSON would want escaped."""
+    return f'"path":"{path}","method":"{method}","class":"{class_}","lane":"{lane}","cost":{cost}'
 
 
 def log_lines(bodies: int, client: str) -> tuple[Words, ...]:

@@ -26,7 +26,7 @@ from nodegate.haproxy.guarded import ROOM_1M, ROOM_10S, ROOM_OPEN, Guarded, own_
 from nodegate.haproxy.paths import ROUTES, map_reference
 from nodegate.haproxy.pools import SOLE
 from nodegate.haproxy.services import Services
-from nodegate.haproxy.shortcuts import IS_PLAIN, METHOD_FIELD, TOLD_FIELD, known_verdict
+from nodegate.haproxy.shortcuts import METHOD_FIELD, PLAIN_LANE, PLAIN_MAIN, TOLD_FIELD, known_verdict
 
 
 def settled(names: Sequence[str], guarded: Guarded, services: Services | None) -> Guarded:
@@ -38,7 +38,7 @@ def settled(names: Sequence[str], guarded: Guarded, services: Services | None) -
     everywhere = all(map(guarded.of, names))
     uniform = everywhere and len(guarded.used) == 1
     special = services is not None or guarded.proxied or guarded.sharing.marks
-    express = uniform and len(names) == 1 and guarded.used[0].known and not special
+    express = uniform and len(names) == 1 and guarded.used[0].form is not None and not special
     return replace(guarded, everywhere=everywhere, uniform=uniform, express=express)
 
 
@@ -55,17 +55,22 @@ def express_lines(pool: str, guarded: Guarded, *, logged: bool) -> tuple[Words, 
     lane counts the cost."""
     if not guarded.express:
         return ()
-    kind, passed, known = guarded.used[0].kind, if_found("txn.pass"), if_found("txn.line")
+    (policy,) = guarded.used
+    assert policy.form is not None
+    kind, passed, known = policy.kind, if_found("txn.pass"), if_found("txn.line")
     account = peers.own_key("var(sess.account)", guarded.sharing)
     told = accesslog.told_known(pool, kind, f"%[var(txn.line),field({TOLD_FIELD},|)]")
     return (
-        *known_verdict(kind, *_nobody_special(kind, guarded.source)),
+        *known_verdict(policy.form, kind, *_nobody_special(kind, guarded.source)),
         words("http-request", f"track-sc{TRACK_SHORT}", account, "table", CLIENTS, "if", *known),
         words("http-request", f"track-sc{TRACK_LONG}", account, "table", CLIENTS_1M, "if", *known),
-        set_var("pass", "bool(true)", *cond("var(txn.line)", "-m", "end", IS_PLAIN), *_well_within(kind)),
+        set_var("pass", "bool(true)", *cond("var(txn.line)", "-m", "end", PLAIN_MAIN, PLAIN_LANE), *_well_within(kind)),
         words("http-request", f"track-sc{TRACK_METHOD}", f"var(txn.line),field({METHOD_FIELD},|)", "table", METHODS,
               "if", *passed),
         *([words("http-request", "set-var-fmt(txn.told)", told, "if", *passed)] if logged else []),
+        words("http-request", "allow", "if", *passed, *cond("var(txn.line)", "-m", "end", PLAIN_MAIN)),
+        set_var("pool", f"str({pool})", *passed),
+        set_var("lane", "var(txn.line),field(4,|)", *passed),
         words("http-request", "allow", "if", *passed),
     )  # fmt: skip
 

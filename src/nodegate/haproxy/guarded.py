@@ -10,6 +10,7 @@ from nodegate.haproxy.conditions import if_found, is_kind
 from nodegate.haproxy.config import Words
 from nodegate.haproxy.paths import map_reference
 from nodegate.haproxy.peers import Sharing
+from nodegate.haproxy.shapes import Form
 
 GUARD = "guard"
 
@@ -66,8 +67,8 @@ class LaneShape:
 class Enforcement:
     """What the gateway has to know of one kind's compiled policy.
 
-    `maps` are named as in HAProxy. `proxied` says whether any proxy is trusted, `known` whether there are calls whose
-    verdict can be looked up, `buffer` is the least tune.bufsize in bytes. All but the maps is part of the skeleton.
+    `maps` are named as in HAProxy. `proxied` says whether any proxy is trusted, `form` how bodies have shapes by
+    which verdicts are looked up (None: none are), `buffer` is the least tune.bufsize in bytes. All but the maps is part of the skeleton.
     """
 
     kind: str
@@ -77,7 +78,7 @@ class Enforcement:
     maps: Mapping[str, Mapping[str, str]]
     buffer: int
     proxied: bool = False
-    known: bool = False
+    form: Form | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +155,7 @@ class Guarded:
     def _unread(self) -> tuple[str, ...]:
         """Maps that no rule refers to; HAProxy would not know them."""
         rooms = [own_map(name, policy.kind) for policy in self.used for name in ROOM_MAPS]
-        known = any(policy.known for policy in self.used)
+        known = any(policy.form is not None for policy in self.used)
         return (*(() if self.express else rooms), *(() if known else LOOKUP_MAPS))
 
 

@@ -26,12 +26,13 @@ def guarded(enforcement: Enforcement, *pools: str, **more: Any) -> Guarded:
     return Guarded(kinds=dict.fromkeys(pools or ("main",), kind), policies={kind: enforcement}, **more)
 
 
-def test_one_pool_under_one_policy_has_the_short_way() -> None:
-    found = settled(["main"], guarded(policy()), None)
+@pytest.mark.parametrize("kind", ["iri", "evm"])
+def test_one_pool_under_one_policy_has_the_short_way(kind: str) -> None:
+    found = settled(["main"], guarded(policy(kind)), None)
     assert (found.everywhere, found.uniform, found.express) == (True, True, True)
     assert session_lines(found)
     assert express_lines("main", found, logged=True)[-1][:2] == ("http-request", "allow")
-    assert {own_map(name, "iri") for name in ROOM_MAPS} <= found.maps().keys()
+    assert {own_map(name, kind) for name in ROOM_MAPS} <= found.maps().keys()
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ def test_one_pool_under_one_policy_has_the_short_way() -> None:
         (guarded(policy()), ["main", "more"]),
         (guarded(policy(), "main", "more"), ["main", "more"]),
         (guarded(policy(toml='[client]\ntrusted_proxies = ["192.0.2.0/24"]\n')), ["main"]),
-        (guarded(policy("evm")), ["main"]),
+        (guarded(policy("http")), ["main"]),
         (
             guarded(policy(), sharing=Sharing(me="a", listen="192.0.2.1:1", others=(Peer(name="b", place="192.0.2.2:1"),))),
             ["main"],
@@ -60,9 +61,9 @@ def test_routes_of_services_close_it() -> None:
 
 
 def test_a_gateway_that_looks_nothing_up_has_no_maps_for_it() -> None:
-    evm = settled(["main"], guarded(policy("evm")), None)
-    assert not set(LOOKUP_MAPS) & evm.maps().keys()
-    both = replace(evm, kinds={"main": "evm", "old": "iri"}, policies={**evm.policies, "iri": policy()})
+    rest = settled(["main"], guarded(policy("http")), None)
+    assert not set(LOOKUP_MAPS) & rest.maps().keys()
+    both = replace(rest, kinds={"main": "http", "old": "iri"}, policies={**rest.policies, "iri": policy()})
     assert set(LOOKUP_MAPS) <= both.maps().keys()
 
 
