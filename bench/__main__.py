@@ -46,6 +46,7 @@ BENCHMARKS = {
     "failover": Benchmark(module="failover", title="kill 2 of 5 nodes under 50 connections"),
     "overhead": Benchmark(module="overhead", title="what the gateway costs a request, without a policy"),
     "firewall": Benchmark(module="firewall", title="what the firewall costs a request, and its peers"),
+    "jsonrpc": Benchmark(module="jsonrpc", title="what the firewall costs a JSON-RPC call, and its peers"),
     "dashboard": Benchmark(module="dashboard", title="20 people look at 1,000 nodes"),
     "provision": Benchmark(module="provision", title="make a bare host a node host, twice"),
     "purge": Benchmark(module="purge", title="sweep a tenant of 440 things on a real Neutron", asked=True),

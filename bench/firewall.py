@@ -45,7 +45,6 @@ BODIES = tuple(
     )
 )
 GENEROUS = """
-kind = "iri"
 [client]
 max_connections = 100000
 max_concurrent = 100000
@@ -54,11 +53,25 @@ per_10s = 1000000000
 per_1m = 1000000000
 [classes.read]
 concurrency = 1000
+[classes.heavy]
+concurrency = 1000
 """
 """The shipped policy with numbers that one client alone does not reach. Nothing of it is left out: trusted
 clients would skip a part."""
 
 GATEWAY, DIRECT = "nodegate", "the node itself"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calls:
+    """What is asked of nodes of a kind: some calls in turns, and the simplest of them alone."""
+
+    kind: str
+    simplest: str
+    bodies: Sequence[bytes]
+
+
+IRI = Calls(kind="iri", simplest="getNodeInfo", bodies=BODIES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +86,8 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One turn of one target: CPU in seconds per request (of the mix, and of getNodeInfo alone, which the
-    gateway knows by heart), None where it is not counted."""
+    """One turn of one target: CPU in seconds per request (of the mix, and of the simplest call alone), None where it
+    is not counted."""
 
     busy: Hammered
     calm: Hammered
@@ -84,44 +97,49 @@ class Turn:
 
 async def run() -> Outcome:
     """Raises NodegateError when a target does not answer every request."""
+    return await measure(IRI)
+
+
+async def measure(calls: Calls) -> Outcome:
+    """All targets in front of nodes of one kind. Raises NodegateError when one does not answer every request."""
     async with AsyncExitStack() as stack:
         place = stack.enter_context(scratch())
-        lab = await stack.enter_async_context(await LabProcess.start(1))
+        lab = await stack.enter_async_context(await LabProcess.start(1, calls.kind))
         ports = [free_port() for _ in range(NODES)]
-        answer = await _answer(lab.nodes[0].url)
+        answer = await _answer(lab.nodes[0].url, calls.bodies[0])
         host = lab.nodes[0].url.removeprefix("http://")
         nodes = await stack.enter_async_context(quick_nodes(place, ports=ports, lab=host, answer=answer))
         targets = [Target(name=DIRECT, url=nodes.url)]
         for peer in (plain_haproxy(place, ports), dutiful_haproxy(place, ports), *both_nginx(place, ports)):
             await stack.enter_async_context(peer)
             targets.append(Target(name=peer.name, url=peer.url, pids=peer.own_processes))
-        daemon = await stack.enter_async_context(Daemon(place, _settings(place, ports)))
+        daemon = await stack.enter_async_context(Daemon(place, _settings(place, ports, calls.kind)))
         await until(lambda: _all_up(daemon), what="all nodes are up")
         worker = await daemon.haproxy_pid()
         targets.append(Target(name=GATEWAY, url=daemon.url, pids=lambda: [worker]))
         turns: dict[str, list[Turn]] = {target.name: [] for target in targets}
         for _ in range(ROUNDS):
             for target in targets:
-                turns[target.name].append(await _turn(target, place))
-    return _outcome(turns)
+                turns[target.name].append(await _turn(target, calls.bodies, place))
+    return _outcome(turns, calls)
 
 
-async def _answer(url: str) -> bytes:
+async def _answer(url: str, body: bytes) -> bytes:
     """What a lab's node says of itself."""
     async with (
         aiohttp.ClientSession(headers=IRI_HEADERS) as session,
-        session.post(url, data=BODIES[0]) as response,
+        session.post(url, data=body) as response,
     ):
         return await response.read()
 
 
-def _settings(place: Path, ports: Sequence[int]) -> str:
+def _settings(place: Path, ports: Sequence[int], kind: str) -> str:
     policy = place / "generous.toml"
-    policy.write_text(GENEROUS)
+    policy.write_text(f'kind = "{kind}"\n{GENEROUS}')
     nodes = "".join(
-        f'[[nodes]]\nid = "node-{port}"\nkind = "iri"\nurl = "http://127.0.0.1:{port}"\n' for port in ports
+        f'[[nodes]]\nid = "node-{port}"\nkind = "{kind}"\nurl = "http://127.0.0.1:{port}"\n' for port in ports
     )
-    return f'[gateway]\nmaxconn = 2000\n[pools.main]\npolicy = "{policy}"\n{nodes}'
+    return f'[gateway]\nmaxconn = 2000\n[pools.main]\nkind = "{kind}"\npolicy = "{policy}"\n{nodes}'
 
 
 async def _all_up(daemon: Daemon) -> bool:
@@ -129,10 +147,10 @@ async def _all_up(daemon: Daemon) -> bool:
     return all(pool["up"] == NODES for pool in status["pools"]) and bool(status["pools"])
 
 
-async def _turn(target: Target, place: Path) -> Turn:
-    calm = await hammer(target.url, BODIES, connections=FEW, seconds=SECONDS, place=place)
-    busy, cpu = await _busy(target, BODIES, place)
-    trivial = (await _busy(target, BODIES[:1], place))[1] if target.pids else None
+async def _turn(target: Target, bodies: Sequence[bytes], place: Path) -> Turn:
+    calm = await hammer(target.url, bodies, connections=FEW, seconds=SECONDS, place=place)
+    busy, cpu = await _busy(target, bodies, place)
+    trivial = (await _busy(target, bodies[:1], place))[1] if target.pids else None
     return Turn(busy=busy, calm=calm, cpu=cpu, cpu_trivial=trivial)
 
 
@@ -145,14 +163,14 @@ async def _busy(target: Target, bodies: Sequence[bytes], place: Path) -> tuple[H
     return found, used / found.requests if pids else None
 
 
-def _outcome(turns: Mapping[str, Sequence[Turn]]) -> Outcome:
+def _outcome(turns: Mapping[str, Sequence[Turn]], calls: Calls) -> Outcome:
     rate = {
         name: median(turn.busy.requests / turn.busy.seconds for turn in each) for name, each in turns.items()
     }
     figures = [
         *_cpu("CPU of a request", {name: [turn.cpu for turn in each] for name, each in turns.items()}),
         *_cpu(
-            "CPU of a getNodeInfo",
+            f"CPU of {calls.simplest}",
             {name: [turn.cpu_trivial for turn in each] for name, each in turns.items()},
         ),
     ]
@@ -168,7 +186,7 @@ def _outcome(turns: Mapping[str, Sequence[Turn]]) -> Outcome:
                 )
             )  # fmt: skip
     figures += [_added(turns, name, share) for share in ("p50", "p99") for name in turns if name != DIRECT]
-    return Outcome(figures=tuple(figures), details={"bodies": len(BODIES), "turns": _details(turns)})
+    return Outcome(figures=tuple(figures), details={"bodies": len(calls.bodies), "turns": _details(turns)})
 
 
 def _cpu(what: str, seconds: Mapping[str, Sequence[float | None]]) -> list[Figure]:

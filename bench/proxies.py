@@ -31,8 +31,8 @@ defaults
     timeout server 60s
 frontend nodes
 {binds}
-    use_backend probed if {{ req.hdr(user-agent) -m beg nodegate/ }}
-    http-request return status 200 content-type application/json file {answer}
+    http-request return status 200 content-type application/json file {answer} unless {{ req.hdr(user-agent) -m beg nodegate/ }}
+    default_backend probed
 backend probed
     server lab {lab}
 """
