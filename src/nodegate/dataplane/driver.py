@@ -20,6 +20,7 @@ from nodegate.dataplane.changes import Key, key_of, sentence
 from nodegate.dataplane.exporter import Exporter
 from nodegate.dataplane.firewall import HaproxyFirewall
 from nodegate.dataplane.lifecycle import Lifecycle
+from nodegate.dataplane.maps import MapReader
 from nodegate.dataplane.process import HaproxyProcess
 from nodegate.dataplane.serverchanges import ServerChanges
 from nodegate.dataplane.shape import make_shape
@@ -30,7 +31,7 @@ from nodegate.haproxy.guarded import GUARD, Guarded, why_reload
 from nodegate.haproxy.paths import MAPS, Paths
 from nodegate.haproxy.services import services_of
 from nodegate.model import Change, ChangeKind, Plan, Routing, Running, Traffic
-from nodegate.policy.compile import HEIGHT, height_entry
+from nodegate.policy.compile import height_entry
 from nodegate.routes import PlacedRoute
 from nodegate.settings import Settings
 from nodegate.settings.htpasswd import read_users
@@ -57,6 +58,7 @@ class HaproxyDriver:
         self._store = Store(self.paths)
         self._process = HaproxyProcess(binary or find_haproxy(settings.gateway.haproxy), self.paths)
         self._servers = ServerChanges(self._process.runtime)
+        self._maps = MapReader()
         self._exporter = Exporter(self.paths.exporter_socket)
         self.firewall = HaproxyFirewall(self._process.runtime, lambda: self._shape.guarded)
         self._life = Lifecycle(self._process, self._store, settings.gateway.tls_certificate)
@@ -148,7 +150,7 @@ class HaproxyDriver:
             servers, traffic = await asyncio.to_thread(reports.read_servers, state, stat)
             self._servers.free_number = await asyncio.to_thread(reports.free_number, state)
             maps = {
-                name: _lasting(reports.read_map(reply))
+                name: self._maps.read(name, reply)
                 for name, reply in zip(names, map_replies, strict=True)
                 if not wire.is_refusal(reply)  # an older configuration may lack a map
             }
@@ -312,11 +314,6 @@ class HaproxyDriver:
         servers = [item for item in shape.writable(wanted.servers.values()) if key_of(item) not in failed]
         self._store.put_servers(gateway.server_lines(servers, shape.trust), shape.text())
         self._store.put_maps(wanted.maps)
-
-
-def _lasting(entries: dict[str, str]) -> dict[str, str]:
-    """The entries of a map without the heights, which change all the time and belong to no plan."""
-    return {key: value for key, value in entries.items() if not key.startswith(HEIGHT)}
 
 
 def _engine(change: Change) -> ChangeKind | None:

@@ -6,7 +6,7 @@ The libraries were read for it: ethers 5 and 6, viem, web3.js 1 and 4, web3.py, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
 from nodegate.haproxy.shapes import ADDRESS, DATA, HASH, ID, QUANTITY
@@ -15,18 +15,16 @@ from nodegate.policy.values import ArgRule, Method, Policy, Price
 _ORDERS = (
     ("version", "id", "method", "params"),  # web3.js, viem
     ("method", "params", "id", "version"),  # ethers
-    ("version", "method", "params", "id"),  # web3.py, most examples
+    ("version", "method", "params", "id"),  # web3.py (with spaces), most examples
 )
+_SPACED = _ORDERS[-1]
 _NAME = re.compile(r"[A-Za-z0-9_]+")
 _ADDRESS, _HASH = "0x[0-9a-fA-F]{40}", "0x[0-9a-fA-F]{64}"
-_BLOCKS = ('"latest"', '"pending"', '"finalized"', QUANTITY.sign)
+_BLOCKS = ('"latest"', '"pending"', QUANTITY.sign)
 _HEX = (DATA.sign, QUANTITY.sign)
 """How data is marked: short data, such as a call without arguments, looks like a quantity."""
 
-_MEMBERS = (
-    ("to", "data"), ("data", "to"), ("to", "input"), ("input", "to"),
-    ("from", "to", "data"), ("from", "data", "to"), ("data", "from", "to"),
-)  # fmt: skip
+_MEMBERS = (("to", "data"), ("data", "to"), ("to", "input"), ("from", "to", "data"), ("data", "from", "to"))
 """Members of a call's object, in the orders in which they are sent."""
 
 
@@ -45,20 +43,19 @@ def _one_price(method: Method) -> bool:
 
 
 def _written(name: str, params: Sequence[str]) -> Sequence[str]:
-    """In each order, with and without spaces; a call without arguments also without an empty list of them."""
+    """In each order, in one of them also with spaces; a call without arguments also without an empty list of them."""
     members = {
         "version": '"jsonrpc":"2.0"',
         "id": ID.sign,
         "method": f'"method":"{name}"',
         "params": f'"params":[{",".join(params)}]',
     }
-    texts = ["{" + ",".join(members[part] for part in order) + "}" for order in _ORDERS]
-    if not params:
-        bare = (",".join(members[part] for part in order if part != "params") for order in _ORDERS)
-        texts += ["{" + text + "}" for text in bare]
+    texts = [_object(members[part] for part in order) for order in _ORDERS]
     # Neither names nor marks have a comma or a quote before a colon.
-    spaced = [text.replace(",", ",~").replace('":', '":~') for text in texts]
-    return tuple(dict.fromkeys([*texts, *spaced]))
+    texts.append(_object(members[part] for part in _SPACED).replace(",", ",~").replace('":', '":~'))
+    if not params:
+        texts += [_object(members[part] for part in order if part != "params") for order in _ORDERS]
+    return tuple(dict.fromkeys(texts))
 
 
 def _params(method: Method) -> Iterator[tuple[str, ...]]:
@@ -110,4 +107,8 @@ def _objects() -> Iterator[str]:
     for members in _MEMBERS:
         for data in _HEX:
             marks = {"data": data, "input": data}
-            yield "{" + ",".join(f'"{name}":{marks.get(name, ADDRESS.sign)}' for name in members) + "}"
+            yield _object(f'"{name}":{marks.get(name, ADDRESS.sign)}' for name in members)
+
+
+def _object(members: Iterable[str]) -> str:
+    return "{" + ",".join(members) + "}"
