@@ -1,5 +1,5 @@
-"""What the firewall costs: the gateway with the whole shipped policy, the same HAProxy with none (as nothing but a
-proxy, and with what one would have it do in front of nodes), and nginx. All stand in front of the same nodes and are
+"""What the firewall costs: the gateway with the whole shipped policy and with none, the same HAProxy as nothing but a
+proxy and with what one would have it do in front of nodes, and nginx. All stand in front of the same nodes and are
 measured in one run, in turns, so that other work on the machine hits all alike."""
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ concurrency = 1000
 """The shipped policy with numbers that one client alone does not reach. Nothing of it is left out: trusted
 clients would skip a part."""
 
-GATEWAY, DIRECT = "nodegate", "the node itself"
+GATEWAY, UNGUARDED, DIRECT = "nodegate", "nodegate with no policy", "the node itself"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +113,10 @@ async def measure(calls: Calls) -> Outcome:
         for peer in (plain_haproxy(place, ports), dutiful_haproxy(place, ports), *both_nginx(place, ports)):
             await stack.enter_async_context(peer)
             targets.append(Target(name=peer.name, url=peer.url, pids=peer.own_processes))
-        daemon = await stack.enter_async_context(Daemon(place, _settings(place, ports, calls.kind)))
-        await until(lambda: _all_up(daemon), what="all nodes are up")
-        worker = await daemon.haproxy_pid()
-        targets.append(Target(name=GATEWAY, url=daemon.url, pids=lambda: [worker]))
+        policy = place / "generous.toml"
+        policy.write_text(f'kind = "{calls.kind}"\n{GENEROUS}')
+        for name, folder, file in ((UNGUARDED, "off", "off"), (GATEWAY, "on", str(policy))):
+            targets.append(await _gateway(stack, name, place / folder, _settings(file, ports, calls.kind)))
         turns: dict[str, list[Turn]] = {target.name: [] for target in targets}
         for _ in range(ROUNDS):
             for target in targets:
@@ -133,9 +133,14 @@ async def _answer(url: str, body: bytes) -> bytes:
         return await response.read()
 
 
-def _settings(place: Path, ports: Sequence[int], kind: str) -> str:
-    policy = place / "generous.toml"
-    policy.write_text(f'kind = "{kind}"\n{GENEROUS}')
+async def _gateway(stack: AsyncExitStack, name: str, place: Path, settings: str) -> Target:
+    daemon = await stack.enter_async_context(Daemon(place, settings))
+    await until(lambda: _all_up(daemon), what="all nodes are up")
+    worker = await daemon.haproxy_pid()
+    return Target(name=name, url=daemon.url, pids=lambda: [worker])
+
+
+def _settings(policy: str, ports: Sequence[int], kind: str) -> str:
     nodes = "".join(
         f'[[nodes]]\nid = "node-{port}"\nkind = "{kind}"\nurl = "http://127.0.0.1:{port}"\n' for port in ports
     )
@@ -175,7 +180,7 @@ def _outcome(turns: Mapping[str, Sequence[Turn]], calls: Calls) -> Outcome:
         ),
     ]
     for name, peer in (
-        (GATEWAY, NGINX), (PLAIN, ""), (DUTIFUL, ""), (NGINX, ""), (NGINX_TUNED, ""), (DIRECT, ""),
+        (GATEWAY, NGINX), (UNGUARDED, ""), (PLAIN, ""), (DUTIFUL, ""), (NGINX, ""), (NGINX_TUNED, ""), (DIRECT, ""),
     ):  # fmt: skip
         if name in turns:
             figures.append(
@@ -203,7 +208,7 @@ def _cpu(what: str, seconds: Mapping[str, Sequence[float | None]]) -> list[Figur
             ratio=ratio(used.get(name), used[PLAIN]) if name != PLAIN else None, peer=PLAIN,
             note="" if name in used else "not installed",
         )
-        for name in (GATEWAY, PLAIN, DUTIFUL, NGINX, NGINX_TUNED)
+        for name in (GATEWAY, UNGUARDED, PLAIN, DUTIFUL, NGINX, NGINX_TUNED)
     ]  # fmt: skip
 
 

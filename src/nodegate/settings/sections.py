@@ -74,7 +74,7 @@ class GatewaySettings(Section):
         description="seconds a client may be silent in mid-request; slow phones need some, slowloris gets no more",
     )
     max_body: int = Field(
-        65_536,
+        16_384,
         ge=1024,
         le=4_194_304,
         description="bytes of request body that HAProxy keeps to send it again to a second node, where a pool has no policy (else the policy's body.max_bytes counts); larger bodies pass but are not retried",
