@@ -7,7 +7,7 @@ in `nodegate.haproxy.shapes`: all requests whose body differs in nothing but wha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from nodegate.haproxy.shapes import COMMAND, JSON_RPC, Form
 from nodegate.haproxy.shortcuts import FAST_BODY, FAST_HEAD, fast_key
@@ -27,7 +27,10 @@ _LITERAL_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 def entries(policy: Policy) -> dict[str, str]:
     """Key → the guard's line, for calls as clients' libraries write them."""
     form = FORMS.get(policy.form)
-    return {} if form is None or not _seen_whole(policy, form) else dict(_entries(policy, form))
+    paths = [path for path in policy.head.paths if _LITERAL_PATH.fullmatch(path)]
+    if form is None or not paths or not _seen_whole(policy, form):
+        return {}
+    return dict(_entries(policy, form, paths))
 
 
 def suspects(policy: Policy) -> dict[str, str]:
@@ -47,8 +50,7 @@ def _seen_whole(policy: Policy, form: Form) -> bool:
     )
 
 
-def _entries(policy: Policy, form: Form) -> Iterator[tuple[str, str]]:
-    paths = [path for path in policy.head.paths if _LITERAL_PATH.fullmatch(path)]
+def _entries(policy: Policy, form: Form, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
     headers = [(name, value.encode()) for name, value in form.headers]
     # A denied text of several parts could begin in one place of the body and end in another.
     alike = all(_WORD.fullmatch(word.lower()) for word in policy.body.denied)

@@ -75,6 +75,11 @@ def test_what_libraries_send_is_looked_up(body: dict[str, object]) -> None:
     assert looked_up(POLICY, text, entries=ENTRIES) == judged(POLICY, text)
 
 
+def test_only_paths_that_the_policy_names_in_full_are_looked_up() -> None:
+    entries = shortcuts.entries(changed('[head]\npaths = ["/rpc", "/chains/{id}", "/old/**"]\n'))
+    assert {key.split("|")[1] for key in entries} == {"/rpc"}
+
+
 def test_what_web3_py_sends_is_looked_up() -> None:
     body = {"jsonrpc": "2.0", "method": "eth_getBalance", "params": [ADDRESS, "latest"], "id": 0}
     text = json.dumps(body).encode()

@@ -93,6 +93,7 @@ def test_rules_that_look_into_a_hash_leave_it_to_the_guard(toml: str) -> None:
         "[head.headers.x-extra]\nrequired = true\n",
         "[head]\nmax_bytes = 1024\n",
         "[body]\nmax_bytes = 1000\n",
+        '[head]\npaths = ["/api/{version}", "/more/**"]\n',
     ],
 )
 def test_rules_that_the_lookup_cannot_see_switch_it_off(toml: str) -> None:
