@@ -16,9 +16,10 @@ from nodegate.policy.windows import budget_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """`text` is the rule with its number; `key` is where the policy says so, None where it is no setting."""
+    """`text` is the rule with its number, None where it would only repeat the refusal; `key` is where the policy says
+    so, None where it is no setting."""
 
-    text: str
+    text: str | None
     key: str | None = None
 
 
@@ -53,7 +54,7 @@ def limit_of(policy: Policy, rule: str, *, method: str | None, key: str | None) 
     return Limit(text=_sentence(policy, rule, method)) if rule in RULES else None
 
 
-def _sentence(policy: Policy, rule: str, method: str | None) -> str:
+def _sentence(policy: Policy, rule: str, method: str | None) -> str | None:
     bounds = {
         "head-size": policy.head.max_bytes,
         "body-size": policy.body.max_bytes,
@@ -68,7 +69,7 @@ def _sentence(policy: Policy, rule: str, method: str | None) -> str:
     if rule in bounds:
         return text.replace("{}", str(bounds[rule]))
     about = method if rule.startswith(("method-", "key-", "batch-", "arg-", "range-")) else None
-    return text.replace("{}", about or "in question")
+    return None if "{}" in text and about is None else text.replace("{}", about or "")
 
 
 def _banned(case: _Case) -> Limit:
