@@ -74,8 +74,10 @@ QUANTITY = Mark(sign="*", pattern='"0x[0-9a-fA-F]{1,13}"', sample='"0x1b4"')
 DATA = Mark(sign="&", pattern='"0x[0-9a-fA-F]*"', sample=f'"0x70a08231{"0" * 64}"')
 """Any other hexadecimal text."""
 
-ID = Mark(sign="!", pattern='"id": ?(0|[1-9][0-9]{0,14}|"[0-9A-Za-z-]{0,64}")', sample='"id":7')
-"""The member `id` of a JSON-RPC call, with a number or a text such as a UUID."""
+ID = Mark(
+    sign="!", pattern='"id": ?(0|[1-8][0-9]{15}|[1-9][0-9]{0,14}|"[0-9A-Za-z-]{0,64}")', sample='"id":7'
+)
+"""The member `id` of a JSON-RPC call, with a number below 2**53 or a text such as a UUID."""
 
 COMMAND = Form(marks=(TRYTES, SPACE), headers=(("x-iota-api-version", "1"),))
 """`{"command": …}`, as IRI reads it. The version of the API is what clients send."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from nodegate.haproxy.shapes import SPACE, TRYTES
 from nodegate.haproxy.shortcuts import FAST_BODY
 from nodegate.policy.values import ArgRule, Method, Policy
+
+WORD = re.compile(r"[a-z0-9]*")
+"""A denied text of one part: it lies in one run of trytes, or in none."""
 
 _HASHES = "[A-Z9]{81}"
 """The pattern under which any run of 81 trytes is as good as any other."""
@@ -19,9 +23,10 @@ _ALSO: Mapping[str, Mapping[str, int]] = {"getBalances": {"threshold": 100}}
 """What clients' libraries send beside the list."""
 
 
-def calls(policy: Policy, *, alike: bool) -> Iterator[Sequence[str]]:
-    """The shapes of one call after the other. `alike` says whether one run of 81 trytes is as good as any other to the
-    policy's denied texts."""
+def calls(policy: Policy) -> Iterator[Sequence[str]]:
+    """The shapes of one call after the other."""
+    # A denied text of several parts could begin in one place of the body and end in another.
+    alike = all(WORD.fullmatch(word.lower()) for word in policy.body.denied)
     for name, method in policy.methods.items():
         if method.deny or method.range is not None:
             continue

@@ -20,7 +20,6 @@ FORMS = {"command": COMMAND, "jsonrpc": JSON_RPC}
 
 _WRITERS = {"command": commandcalls.calls, "jsonrpc": rpccalls.calls}
 
-_WORD = re.compile(r"[a-z0-9]*")
 _LITERAL_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 
 
@@ -52,9 +51,7 @@ def _seen_whole(policy: Policy, form: Form) -> bool:
 
 def _entries(policy: Policy, form: Form, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
     headers = [(name, value.encode()) for name, value in form.headers]
-    # A denied text of several parts could begin in one place of the body and end in another.
-    alike = all(_WORD.fullmatch(word.lower()) for word in policy.body.denied)
-    for shapes in _WRITERS[policy.form](policy, alike=alike):
+    for shapes in _WRITERS[policy.form](policy):
         verdict = None
         for shape in shapes:
             body = form.sample(shape).encode()
@@ -67,4 +64,4 @@ def _entries(policy: Policy, form: Form, paths: Sequence[str]) -> Iterator[tuple
 
 
 def _may_be_trytes(word: str) -> bool:
-    return _WORD.fullmatch(word) is not None and set(word) <= set("abcdefghijklmnopqrstuvwxyz9")
+    return commandcalls.WORD.fullmatch(word) is not None and set(word) <= set("abcdefghijklmnopqrstuvwxyz9")
