@@ -126,7 +126,7 @@ class InHAProxy:
         write_map(place / map_reference(TRIVIAL), shortcuts.entries(policy))
         write_map(place / map_reference(SUSPECTS), shortcuts.suspects(policy))
         form = shortcuts.FORMS.get(policy.form)
-        lookup = known_verdict(form, policy.kind) if form is not None else ()
+        lookup = known_verdict({form: ()}, policy.kind) if form is not None else ()
         self._config.write_text(
             CONFIG.format(
                 socket=self.socket,

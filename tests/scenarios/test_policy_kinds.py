@@ -77,3 +77,20 @@ async def test_bans_hold_for_all_kinds_and_not_for_a_pool_without_a_policy(
     assert rule(await gateway.post("/", call("getNodeInfo"), **VERSION)) == "banned"
     assert rule(await gateway.post("/evm", json.dumps(BLOCK).encode())) == "banned"
     assert (await gateway.post("/web", b"x")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/evm", b'{"jsonrpc":"2.0",!,"method":"eth_blockNumber","params":[]}'),
+        ("/evm", b'{"jsonrpc":"2.0","method":"eth_getBalance","params":[' + b"A" * 81 + b',"latest"],!}'),
+        ("/", b'{"command":"getTrytes","hashes":[""0x' + b"ab" * 20 + b'""]}'),
+    ],
+)
+async def test_the_marks_of_one_kind_mean_nothing_in_another(
+    rig: tuple[Mixed, dict[str, Node]], path: str, body: bytes
+) -> None:
+    gateway, nodes = rig
+    answer = await gateway.post(path, body, **VERSION)
+    assert (answer.status, rule(answer)) == (400, "json-syntax")
+    assert not any(node.requests for node in nodes.values())

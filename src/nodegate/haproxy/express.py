@@ -61,7 +61,7 @@ def express_lines(pool: str, guarded: Guarded, *, logged: bool) -> tuple[Words, 
     account = peers.own_key("var(sess.account)", guarded.sharing)
     told = accesslog.told_known(pool, kind, f"%[var(txn.line),field({TOLD_FIELD},|)]")
     return (
-        *known_verdict(policy.form, kind, *_nobody_special(kind, guarded.source)),
+        *known_verdict({policy.form: ()}, kind, *_nobody_special(kind, guarded.source)),
         words("http-request", f"track-sc{TRACK_SHORT}", account, "table", CLIENTS, "if", *known),
         words("http-request", f"track-sc{TRACK_LONG}", account, "table", CLIENTS_1M, "if", *known),
         set_var("pass", "bool(true)", *cond("var(txn.line)", "-m", "end", PLAIN_MAIN, PLAIN_LANE), *_well_within(kind)),

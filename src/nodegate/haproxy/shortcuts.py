@@ -7,6 +7,8 @@ follows it; a body with one is not looked up.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from nodegate.haproxy.accesslog import told_call
 from nodegate.haproxy.conditions import cond, set_var, unless_found
 from nodegate.haproxy.config import Words, words
@@ -45,40 +47,46 @@ def entry(key: str, line: str, *, key_required: bool) -> str:
     return f"{line}|{kind}/{method}|{call}{'' if needs_more else plain}"
 
 
-def known_verdict(form: Form, kind: str, *when: str, these: Words = ()) -> tuple[Words, ...]:
-    """Set `txn.line` to the guard's line if it is known. `kind` may be a log-format; `these` are conditions for a
-    request to be of this form, `when` those to look it up."""
+def known_verdict(forms: Mapping[Form, Words], kind: str, *when: str) -> tuple[Words, ...]:
+    """Set `txn.line` to the guard's line if it is known. `kind` may be a log-format; `forms` come with the conditions
+    for a request to be of theirs: the marks of one mean something else in another. `when` are more conditions."""
+    few = (*cond("req.fhdr_cnt(content-encoding)", "eq", 0), *cond("req.fhdr_cnt(upgrade)", "eq", 0))
+    head = cond("req.hdrs,length", "lt", FAST_HEAD)
+    return (
+        set_var("size", "req.body_len", *cond("method", "POST"), *few, *head),
+        *(_key(form, kind, *these) for form, these in forms.items()),
+        set_var("line", f"var(txn.fast),map_str({map_reference(TRIVIAL)})", *when),
+    )
+
+
+def _key(form: Form, kind: str, *these: str) -> Words:
+    """Set `txn.fast` to the key of a request of this form, if it may be looked up."""
     headers = tuple(
         word
         for name, value in form.headers
         for word in (*cond(f"req.fhdr({name})", "-m", "str", value), *cond(f"req.fhdr_cnt({name})", "eq", 1))
     )
-    few = (*cond("req.fhdr_cnt(content-encoding)", "eq", 0), *cond("req.fhdr_cnt(upgrade)", "eq", 0))
-    small, head = cond("var(txn.size)", "lt", FAST_BODY), cond("req.hdrs,length", "lt", FAST_HEAD)
+    small = cond("var(txn.size)", "lt", FAST_BODY)
     uncut = cond("req.body,concat(),length,sub(txn.size)", "eq", 0)
     denied = cond(f"req.body,map_sub({map_reference(SUSPECTS)})", "-m", "found")
     key = fast_key(kind, "%[pathq]", f"%[req.body,{form.converters()}]")
-    return (
-        set_var("size", "req.body_len", *these, *cond("method", "POST"), *few, *head),
-        words("http-request", "set-var-fmt(txn.fast)", key, "if", *small, *headers, *uncut,
-              "!", *form.own_marks("req.body"), "!", *denied),
-        set_var("line", f"var(txn.fast),map_str({map_reference(TRIVIAL)})", *when),
-    )  # fmt: skip
+    return words("http-request", "set-var-fmt(txn.fast)", key, "if", *these, *small, *headers, *uncut,
+                 "!", *form.own_marks("req.body"), "!", *denied)  # fmt: skip
 
 
 def lookup_lines(guarded: Guarded) -> tuple[Words, ...]:
     """Look the verdict up unless it is known already, and set `txn.price` to the cost. An unknown one costs 1 for
     now: who cannot pay that is refused before the guard reads the body."""
-    lines: list[Words] = []
     kinds: dict[Form, list[str]] = {}
     for policy in guarded.used:
         if policy.form is not None:
             kinds.setdefault(policy.form, []).append(policy.kind)
-    for form, these in kinds.items():
-        some = cond("var(txn.kind)", "-m", "str", *these) if len(these) < len(guarded.used) else ()
-        lines += known_verdict(form, "%[var(txn.kind)]", *unless_found("txn.line"), these=some)
+    forms = {
+        form: cond("var(txn.kind)", "-m", "str", *these) if len(these) < len(guarded.used) else ()
+        for form, these in kinds.items()
+    }
     return (
-        *lines,
+        *(known_verdict(forms, "%[var(txn.kind)]", *unless_found("txn.line")) if forms else ()),
         set_var("price", "var(txn.line),field(5,|),add(0)"),
         set_var("price", "int(1)", *unless_found("txn.line")),
     )

@@ -6,7 +6,7 @@ Written down from what these sent: ethers 5.8 and 6.17, viem 2.57, web3.js 1.10 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 
 from nodegate.haproxy.shapes import ADDRESS, DATA, HASH, ID, QUANTITY
@@ -85,14 +85,7 @@ def _texts(rule: ArgRule, *, looked_into: bool) -> Sequence[str]:
         return _strings(rule)
     if rule.pattern is not None or rule.max_length is not None:
         return ()
-    by_type: dict[str, Sequence[str]] = {
-        "any": _BLOCKS,
-        "block": _BLOCKS,
-        "quantity": (QUANTITY.sign,),
-        "boolean": ("true", "false"),
-        "object": tuple(_objects()),
-    }
-    return by_type.get(rule.type, ())
+    return _BY_TYPE.get(rule.type, ())
 
 
 def _strings(rule: ArgRule) -> Sequence[str]:
@@ -113,3 +106,13 @@ def _objects() -> Iterator[str]:
 
 def _object(members: Iterable[str]) -> str:
     return "{" + ",".join(members) + "}"
+
+
+_BY_TYPE: Mapping[str, Sequence[str]] = {
+    "any": _BLOCKS,
+    "block": _BLOCKS,
+    "quantity": (QUANTITY.sign,),
+    "boolean": ("true", "false"),
+    "object": tuple(_objects()),
+}
+"""How an argument of a type is written."""
