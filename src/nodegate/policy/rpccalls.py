@@ -56,7 +56,7 @@ def _written(name: str, params: Sequence[str]) -> Sequence[str]:
     texts.append(_object(members[part] for part in _SPACED).replace(",", ",~").replace('":', '":~'))
     if not params:
         texts += [_object(members[part] for part in order if part != "params") for order in _ORDERS]
-    return tuple(dict.fromkeys(texts))
+    return texts
 
 
 def _params(method: Method) -> Iterator[tuple[str, ...]]:
